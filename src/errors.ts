@@ -1,0 +1,53 @@
+/**
+ * Every failure this project reports has one of these codes. Codes never change meaning; messages
+ * may. `status` is the HTTP status used when the failure answers a request.
+ */
+export const errorCodes = {
+  // requests and temp files
+  BAD_REQUEST: { status: 400 },
+  NOT_FOUND: { status: 404 },
+  INTERNAL: { status: 500 },
+  // configuration and start-up
+  CONFIG_INVALID: { status: 500 },
+  // native engine: the same strings stand in native/engine/error.h
+  ENGINE_OPTION_INVALID: { status: 400 },
+  ENGINE_MODEL_INVALID: { status: 500 },
+  ENGINE_RUNTIME_MISSING: { status: 500 },
+  ENGINE_DEVICE_UNAVAILABLE: { status: 500 },
+  ENGINE_BUSY: { status: 503 },
+  ENGINE_DISPOSED: { status: 500 },
+  ENGINE_CANCELLED: { status: 499 },
+  ENGINE_FAILED: { status: 500 },
+  // weights: checkpoints and imported models
+  CHECKPOINT_FILE_MISSING: { status: 500 },
+  CHECKPOINT_FORMAT_INVALID: { status: 500 },
+  CHECKPOINT_UNSAFE_PICKLE: { status: 500 },
+  CHECKPOINT_KEY_MISSING: { status: 500 },
+  CHECKPOINT_KEY_UNKNOWN: { status: 500 },
+  CHECKPOINT_SHAPE_MISMATCH: { status: 500 },
+  MODEL_WRITE_FAILED: { status: 500 },
+  MODEL_INVALID: { status: 500 },
+} as const satisfies Record<string, { status: number }>;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+/** An error with a stable code; the message says what was expected, what arrived and what to do. */
+export class CodedError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'CodedError';
+    this.code = code;
+  }
+
+  get status(): number {
+    return errorCodes[this.code].status;
+  }
+}
+
+/** The code of any thrown value; INTERNAL when it carries none of ours. */
+export function codeOf(error: unknown): ErrorCode {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === 'string' && code in errorCodes ? (code as ErrorCode) : 'INTERNAL';
+}
