@@ -1,0 +1,51 @@
+// Which room may know which: see docs/architecture.md.
+module.exports = {
+  forbidden: [
+    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'api-knows-no-engine',
+      comment: 'The API process never loads models or the addon.',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: '^(worker|native|weights|scripts|bench|test)/' },
+    },
+    {
+      name: 'worker-knows-the-queue-only',
+      severity: 'error',
+      from: { path: '^worker/' },
+      to: { path: '^(src/(?!(task|queue)/|(config|errors|paths|log)\\.ts)|weights/(?!manifest\\.ts)|scripts|bench|test)' },
+    },
+    {
+      name: 'engine-and-weights-stand-alone',
+      severity: 'error',
+      from: { path: '^(native|weights)/' },
+      to: { path: '^(src/(?!(errors|paths)\\.ts)|worker|scripts|bench|test)' },
+    },
+    {
+      name: 'weights-know-no-engine',
+      severity: 'error',
+      from: { path: '^weights/' },
+      to: { path: '^native/' },
+    },
+    {
+      name: 'nothing-but-tests-imports-tests',
+      severity: 'error',
+      from: { pathNot: '^test/' },
+      to: { path: '^test/' },
+    },
+    { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    {
+      name: 'no-dev-packages-in-the-product',
+      severity: 'error',
+      from: { path: '^(src|worker|native|weights|scripts)/' },
+      to: { dependencyTypes: ['npm-dev'], dependencyTypesNot: ['type-only'] },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '^(dist|build|node_modules)/' },
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'require', 'node', 'default'] },
+  },
+};

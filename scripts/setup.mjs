@@ -1,0 +1,127 @@
+// Brings a fresh clone to the point where every command works. Plain JavaScript without
+// dependencies, because nothing is installed yet when it runs. Each step is skipped when done.
+import { createHash } from 'node:crypto';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const cache = join(root, '.cache');
+const bundledModel = 'small';
+
+function stop(message) {
+  console.error(`setup: ${message}`);
+  process.exit(1);
+}
+
+function run(what, command, args, options = {}) {
+  console.error(`setup: ${what}`);
+  const done = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2], ...options });
+  if (done.status !== 0) {
+    stop(`"${command} ${args.join(' ')}" failed; its output stands above`);
+  }
+}
+
+function onPath(program) {
+  return (process.env.PATH ?? '')
+    .split(delimiter)
+    .some((folder) => folder !== '' && existsSync(join(folder, program)));
+}
+
+function filesUnder(folder) {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    return entry.isDirectory() ? filesUnder(path) : [path];
+  });
+}
+
+/** Runs `action` only when the content of `files` differs from the last time it succeeded. */
+function whenChanged(name, files, output, action) {
+  const hash = createHash('sha256');
+  for (const file of files.sort()) hash.update(file).update('\0').update(readFileSync(file));
+  const digest = hash.digest('hex');
+  const stamp = join(cache, `${name}.stamp`);
+  if (existsSync(output) && existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return;
+  action();
+  mkdirSync(cache, { recursive: true });
+  writeFileSync(stamp, digest);
+}
+
+function checkNode() {
+  const major = Number(process.versions.node.split('.')[0]);
+  if (major < 20) stop(`Node 20 or later is needed, this is ${process.version}; see https://nodejs.org`);
+}
+
+/** System programs and the packages that bring them, per package manager. */
+const programs = [
+  { anyOf: ['ffmpeg'], apt: ['ffmpeg'], brew: ['ffmpeg'] },
+  { anyOf: ['ffprobe'], apt: ['ffmpeg'], brew: ['ffmpeg'] },
+  { anyOf: ['redis-server'], apt: ['redis-server'], brew: ['redis'] },
+  { anyOf: ['c++', 'g++', 'clang++'], apt: ['g++'], brew: [] },
+  { anyOf: ['cmake', 'python3'], apt: ['cmake'], brew: ['cmake'] },
+  { anyOf: ['make', 'ninja'], apt: ['make'], brew: ['ninja'] },
+];
+
+function installPrograms() {
+  const missing = programs.filter(({ anyOf }) => !anyOf.some(onPath));
+  if (missing.length === 0) return;
+  const names = missing.map(({ anyOf }) => anyOf[0]).join(', ');
+  const packages = (manager) => [...new Set(missing.flatMap((program) => program[manager]))];
+  if (process.platform === 'darwin') {
+    const wanted = packages('brew').join(' ');
+    stop(`missing: ${names}. Install with: ${wanted ? `brew install ${wanted}` : 'xcode-select --install'}`);
+  }
+  if (!onPath('apt-get')) stop(`missing: ${names}. Install them with your package manager, then run this again`);
+  const wanted = packages('apt');
+  if (process.getuid?.() !== 0) {
+    stop(`missing: ${names}. Install with: sudo apt-get install -y --no-install-recommends ${wanted.join(' ')}`);
+  }
+  const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
+  run('reading the package lists', 'apt-get', ['update', '-q'], options);
+  run(`installing ${wanted.join(' ')}`, 'apt-get',
+    ['install', '-y', '-q', '--no-install-recommends', ...wanted], options);
+}
+
+function installDependencies() {
+  whenChanged('npm', [join(root, 'package-lock.json')], join(root, 'node_modules', 'typescript'), () =>
+    run('installing npm packages', 'npm', ['ci', '--loglevel=error'], {
+      env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip' },
+    }),
+  );
+}
+
+function compileTypeScript() {
+  const dist = join(root, 'dist');
+  if (existsSync(dist)) {
+    // A deleted or moved source must not live on as a test or module of its own.
+    for (const file of filesUnder(dist)) {
+      const source = join(root, file.slice(dist.length + 1)).replace(/\.js(\.map)?$/, '.ts');
+      if (/\.js(\.map)?$/.test(file) && !existsSync(source)) rmSync(file);
+    }
+  }
+  run('compiling TypeScript', process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', '.']);
+}
+
+function buildAddon() {
+  run('building the native engine', process.execPath, [join(root, 'scripts', 'build-addon.mjs')]);
+}
+
+function importBundledModel() {
+  const sources = ['checkpoint', 'graph', 'model']
+    .flatMap((room) => filesUnder(join(root, 'weights', room)))
+    .concat(['import.ts', 'manifest.ts'].map((name) => join(root, 'weights', name)))
+    .concat(filesUnder(join(root, 'weights', 'bundled')).filter((file) => !/\.(png|wav|md)$/.test(file)))
+    .filter((file) => statSync(file).isFile());
+  whenChanged('model', sources, join(root, 'weights', bundledModel, 'manifest.json'), () =>
+    run('importing the bundled weights', process.execPath,
+      [join(root, 'dist', 'weights', 'cli.js'), 'import', join(root, 'weights', 'bundled'), '--name', bundledModel]),
+  );
+}
+
+checkNode();
+installPrograms();
+installDependencies();
+compileTypeScript();
+buildAddon();
+importBundledModel();
