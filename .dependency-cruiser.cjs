@@ -13,7 +13,9 @@ module.exports = {
       name: 'worker-knows-the-queue-only',
       severity: 'error',
       from: { path: '^worker/' },
-      to: { path: '^(src/(?!(task|queue)/|(config|errors|paths|log)\\.ts)|weights/(?!manifest\\.ts)|scripts|bench|test)' },
+      to: {
+        path: '^(src/(?!(task|queue)/|(config|errors|paths|log)\\.ts)|weights/(?!manifest\\.ts)|scripts|bench|test)',
+      },
     },
     {
       name: 'engine-and-weights-stand-alone',
@@ -46,6 +48,9 @@ module.exports = {
     exclude: { path: '^(dist|build|node_modules)/' },
     tsConfig: { fileName: 'tsconfig.json' },
     tsPreCompilationDeps: true,
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'require', 'node', 'default'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'require', 'node', 'default'],
+    },
   },
 };

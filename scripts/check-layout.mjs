@@ -7,7 +7,8 @@ const files = spawnSync('git', ['ls-files', '-co', '--exclude-standard'], { enco
   .filter(Boolean);
 const problems = [];
 const rule = (pattern, check) => {
-  for (const file of files.filter((name) => pattern.test(name))) check(file, readFileSync(file, 'utf8'));
+  for (const file of files.filter((name) => pattern.test(name)))
+    check(file, readFileSync(file, 'utf8'));
 };
 
 rule(/^native\/.*\.(cc|cpp|h|cu|cuh)$/, (file, text) => {
@@ -26,7 +27,8 @@ rule(/\.ts$/, (file, text) => {
   }
 });
 rule(/\.(ts|mjs|js|json|sh|md|yml|yaml|cc|h|txt|py)$/, (file, text) => {
-  if (/(^|[\s"'`(=])\/(work|home|root|Users)\/[a-z]/m.test(text)) problems.push(`${file}: names an absolute path of a machine`);
+  if (/(^|[\s"'`(=])\/(work|home|root|Users)\/[a-z]/m.test(text))
+    problems.push(`${file}: names an absolute path of a machine`);
 });
 
 for (const problem of problems) console.error(problem);

@@ -2,7 +2,15 @@
 // dependencies, because nothing is installed yet when it runs. Each step is skipped when done.
 import { createHash } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -50,7 +58,8 @@ function whenChanged(name, files, output, action) {
 
 function checkNode() {
   const major = Number(process.versions.node.split('.')[0]);
-  if (major < 20) stop(`Node 20 or later is needed, this is ${process.version}; see https://nodejs.org`);
+  if (major < 20)
+    stop(`Node 20 or later is needed, this is ${process.version}; see https://nodejs.org`);
 }
 
 /** System programs and the packages that bring them, per package manager. */
@@ -70,24 +79,37 @@ function installPrograms() {
   const packages = (manager) => [...new Set(missing.flatMap((program) => program[manager]))];
   if (process.platform === 'darwin') {
     const wanted = packages('brew').join(' ');
-    stop(`missing: ${names}. Install with: ${wanted ? `brew install ${wanted}` : 'xcode-select --install'}`);
+    stop(
+      `missing: ${names}. Install with: ${wanted ? `brew install ${wanted}` : 'xcode-select --install'}`,
+    );
   }
-  if (!onPath('apt-get')) stop(`missing: ${names}. Install them with your package manager, then run this again`);
+  if (!onPath('apt-get'))
+    stop(`missing: ${names}. Install them with your package manager, then run this again`);
   const wanted = packages('apt');
   if (process.getuid?.() !== 0) {
-    stop(`missing: ${names}. Install with: sudo apt-get install -y --no-install-recommends ${wanted.join(' ')}`);
+    stop(
+      `missing: ${names}. Install with: sudo apt-get install -y --no-install-recommends ${wanted.join(' ')}`,
+    );
   }
   const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
   run('reading the package lists', 'apt-get', ['update', '-q'], options);
-  run(`installing ${wanted.join(' ')}`, 'apt-get',
-    ['install', '-y', '-q', '--no-install-recommends', ...wanted], options);
+  run(
+    `installing ${wanted.join(' ')}`,
+    'apt-get',
+    ['install', '-y', '-q', '--no-install-recommends', ...wanted],
+    options,
+  );
 }
 
 function installDependencies() {
-  whenChanged('npm', [join(root, 'package-lock.json')], join(root, 'node_modules', 'typescript'), () =>
-    run('installing npm packages', 'npm', ['ci', '--loglevel=error'], {
-      env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip' },
-    }),
+  whenChanged(
+    'npm',
+    [join(root, 'package-lock.json')],
+    join(root, 'node_modules', 'typescript'),
+    () =>
+      run('installing npm packages', 'npm', ['ci', '--loglevel=error'], {
+        env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip' },
+      }),
   );
 }
 
@@ -100,7 +122,11 @@ function compileTypeScript() {
       if (/\.js(\.map)?$/.test(file) && !existsSync(source)) rmSync(file);
     }
   }
-  run('compiling TypeScript', process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', '.']);
+  run('compiling TypeScript', process.execPath, [
+    join(root, 'node_modules', 'typescript', 'bin', 'tsc'),
+    '-p',
+    '.',
+  ]);
 }
 
 function buildAddon() {
@@ -111,11 +137,18 @@ function importBundledModel() {
   const sources = ['checkpoint', 'graph', 'model']
     .flatMap((room) => filesUnder(join(root, 'weights', room)))
     .concat(['import.ts', 'manifest.ts'].map((name) => join(root, 'weights', name)))
-    .concat(filesUnder(join(root, 'weights', 'bundled')).filter((file) => !/\.(png|wav|md)$/.test(file)))
+    .concat(
+      filesUnder(join(root, 'weights', 'bundled')).filter((file) => !/\.(png|wav|md)$/.test(file)),
+    )
     .filter((file) => statSync(file).isFile());
   whenChanged('model', sources, join(root, 'weights', bundledModel, 'manifest.json'), () =>
-    run('importing the bundled weights', process.execPath,
-      [join(root, 'dist', 'weights', 'cli.js'), 'import', join(root, 'weights', 'bundled'), '--name', bundledModel]),
+    run('importing the bundled weights', process.execPath, [
+      join(root, 'dist', 'weights', 'cli.js'),
+      'import',
+      join(root, 'weights', 'bundled'),
+      '--name',
+      bundledModel,
+    ]),
   );
 }
 

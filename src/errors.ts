@@ -49,5 +49,7 @@ export class CodedError extends Error {
 /** The code of any thrown value; INTERNAL when it carries none of ours. */
 export function codeOf(error: unknown): ErrorCode {
   const code = (error as { code?: unknown } | null)?.code;
-  return typeof code === 'string' && Object.hasOwn(errorCodes, code) ? (code as ErrorCode) : 'INTERNAL';
+  return typeof code === 'string' && Object.hasOwn(errorCodes, code)
+    ? (code as ErrorCode)
+    : 'INTERNAL';
 }
