@@ -1,0 +1,232 @@
+import { CodedError } from '../../src/errors.js';
+import type { PositionedFile } from './file.js';
+import { PickleGlobal, PickleMap, readPickle, Tuple, type PickleValue } from './pickle.js';
+import { layoutProblem, readTensor } from './tensor.js';
+import { bytesPerElement, type Checkpoint, type DType, type Plain } from './types.js';
+import type { TensorInfo, TensorLayout } from './types.js';
+import { entryDataAt, readZipDirectory, type ZipEntry } from './zip.js';
+
+const largestPickle = 128 << 20;
+
+const storageTypes = new Map<string, DType>([
+  ['torch.DoubleStorage', 'float64'],
+  ['torch.FloatStorage', 'float32'],
+  ['torch.HalfStorage', 'float16'],
+  ['torch.BFloat16Storage', 'bfloat16'],
+  ['torch.LongStorage', 'int64'],
+  ['torch.IntStorage', 'int32'],
+  ['torch.ShortStorage', 'int16'],
+  ['torch.CharStorage', 'int8'],
+  ['torch.ByteStorage', 'uint8'],
+  ['torch.BoolStorage', 'bool'],
+]);
+
+class Storage {
+  constructor(
+    readonly dtype: DType,
+    readonly entry: ZipEntry,
+    readonly elements: number,
+  ) {}
+}
+
+class TorchTensor {
+  constructor(
+    readonly storage: Storage,
+    readonly layout: TensorLayout,
+  ) {}
+}
+
+const integers = (value: PickleValue | undefined): number[] | undefined =>
+  value instanceof Tuple && value.items.every((n) => typeof n === 'number')
+    ? (value.items as number[])
+    : undefined;
+
+function tensorFrom(args: PickleValue[], fail: (what: string) => CodedError): TorchTensor {
+  const [storage, offset, size, stride] = args;
+  const shape = integers(size);
+  const strides = integers(stride);
+  if (!(storage instanceof Storage) || typeof offset !== 'number' || !shape || !strides) {
+    throw fail('it builds a tensor from something else than a storage, an offset and sizes');
+  }
+  const layout: TensorLayout = {
+    dtype: storage.dtype,
+    shape,
+    strides,
+    offset,
+    storageElements: storage.elements,
+  };
+  const problem = layoutProblem(layout);
+  if (problem) throw fail(`a tensor of storage ${storage.entry.name} ${problem}`);
+  return new TorchTensor(storage, layout);
+}
+
+function torchCalls(fail: (what: string) => CodedError) {
+  const tensor = (args: PickleValue[]) => tensorFrom(args, fail);
+  const wrapped = (args: PickleValue[]) => args[0] ?? null;
+  return new Map<string, (args: PickleValue[]) => PickleValue>([
+    ['torch._utils._rebuild_tensor_v2', tensor],
+    ['torch._utils._rebuild_tensor', tensor],
+    ['torch._utils._rebuild_parameter', wrapped],
+    ['torch.Size', (args) => (args[0] instanceof Tuple ? args[0] : new Tuple([]))],
+    ['collections.OrderedDict', (args) => orderedDict(args, fail)],
+  ]);
+}
+
+function orderedDict(args: PickleValue[], fail: (what: string) => CodedError): PickleMap {
+  const map = new PickleMap();
+  const pairs = args[0] ?? [];
+  if (!Array.isArray(pairs)) throw fail('it builds an OrderedDict from something else than a list');
+  for (const pair of pairs) {
+    const items = pair instanceof Tuple ? pair.items : Array.isArray(pair) ? pair : [];
+    if (items.length !== 2) throw fail('it builds an OrderedDict from something else than pairs');
+    map.set(items[0]!, items[1]!);
+  }
+  return map;
+}
+
+function storageFrom(
+  id: PickleValue,
+  root: string,
+  entries: Map<string, ZipEntry>,
+  fail: (what: string) => CodedError,
+): Storage {
+  const [kind, type, key] = id instanceof Tuple ? id.items : [];
+  const dtype = type instanceof PickleGlobal ? storageTypes.get(type.name) : undefined;
+  if (kind !== 'storage' || !dtype || typeof key !== 'string') {
+    throw fail('it refers to an outside object that is not a storage');
+  }
+  const entry = entries.get(`${root}data/${key}`);
+  if (!entry) throw fail(`storage ${root}data/${key} is missing from the archive`);
+  return new Storage(dtype, entry, Math.floor(entry.size / bytesPerElement[dtype]));
+}
+
+/** A dict of plain values as an object without prototype; tensors go to `tensors` by dotted name. */
+function flatten(
+  value: PickleValue,
+  name: string,
+  tensors: Map<string, TorchTensor>,
+  open: Set<object>,
+): Plain | undefined {
+  if (value instanceof TorchTensor) {
+    tensors.set(name, value);
+    return undefined;
+  }
+  if (value === null || typeof value !== 'object') return value;
+  const children: Iterable<[PickleValue, PickleValue]> | undefined =
+    value instanceof PickleMap
+      ? value.entries()
+      : Array.isArray(value)
+        ? value.entries()
+        : value instanceof Tuple
+          ? value.items.entries()
+          : undefined;
+  if (!children || open.has(value) || open.size > 32) return undefined;
+  open.add(value);
+  const plain: { [key: string]: Plain } = Object.create(null) as { [key: string]: Plain };
+  const list: Plain[] = [];
+  for (const [key, child] of children) {
+    const text = String(typeof key === 'object' ? '' : key);
+    const inner = flatten(child, name === '' ? text : `${name}.${text}`, tensors, open);
+    if (inner === undefined) continue;
+    if (value instanceof PickleMap) plain[text] = inner;
+    else list.push(inner);
+  }
+  open.delete(value);
+  return value instanceof PickleMap ? plain : list;
+}
+
+/** Trainers wrap state dicts; a wrapper is a dict entry that holds tensors beside no others. */
+function unwrap(root: PickleMap): [PickleMap, PickleMap | undefined] {
+  const values = [...root.values()];
+  if (values.some((value) => value instanceof TorchTensor)) return [root, undefined];
+  const holders = values.filter(
+    (value): value is PickleMap =>
+      value instanceof PickleMap && [...value.values()].some((v) => v instanceof TorchTensor),
+  );
+  return holders.length === 1 ? [holders[0]!, root] : [root, undefined];
+}
+
+class TorchCheckpoint implements Checkpoint {
+  readonly format = 'torch';
+
+  constructor(
+    private readonly file: PositionedFile,
+    private readonly tensors: Map<string, TorchTensor>,
+    readonly scalars: { readonly [key: string]: Plain },
+    private readonly bigEndian: boolean,
+  ) {}
+
+  get path(): string {
+    return this.file.path;
+  }
+
+  keys(): string[] {
+    return [...this.tensors.keys()];
+  }
+
+  has(key: string): boolean {
+    return this.tensors.has(key);
+  }
+
+  private tensor(key: string): TorchTensor {
+    const tensor = this.tensors.get(key);
+    if (!tensor) throw this.file.fail(`key ${key} is missing`, 'CHECKPOINT_KEY_MISSING');
+    return tensor;
+  }
+
+  info(key: string): TensorInfo {
+    const { dtype, shape } = this.tensor(key).layout;
+    return { dtype, shape };
+  }
+
+  async read(key: string): Promise<Float32Array> {
+    const { storage, layout } = this.tensor(key);
+    const at = await entryDataAt(this.file, storage.entry);
+    return readTensor(this.file, layout, at, this.bigEndian, `key ${key}`);
+  }
+
+  close(): Promise<void> {
+    return this.file.close();
+  }
+}
+
+/** Opens what `torch.save` writes: a zip archive with `data.pkl` and one entry per storage. */
+export async function openTorch(file: PositionedFile): Promise<Checkpoint> {
+  const entries = await readZipDirectory(file);
+  const pickleName = [...entries.keys()].find((name) => /^([^/]*\/)?data\.pkl$/.test(name));
+  if (pickleName === undefined) {
+    throw file.fail('a zip archive without data.pkl, so not a PyTorch checkpoint');
+  }
+  const pickle = entries.get(pickleName)!;
+  if (pickle.size > largestPickle) throw file.fail(`${pickleName} is absurdly large`);
+  const root = pickleName.slice(0, -'data.pkl'.length);
+  const text = async (name: string) => {
+    const entry = entries.get(root + name);
+    if (!entry || entry.size > 64) return undefined;
+    const bytes = await file.bytes(await entryDataAt(file, entry), entry.size, entry.name);
+    return Buffer.from(bytes).toString('latin1').trim();
+  };
+  const bigEndian = (await text('byteorder')) === 'big';
+  const fail = (what: string) => file.fail(`${pickleName} cannot be read: ${what}`);
+  const bytes = await file.bytes(await entryDataAt(file, pickle), pickle.size, pickleName);
+  const value = readPickle(bytes, {
+    calls: torchCalls(fail),
+    names: (name) => storageTypes.has(name),
+    persistent: (id) => storageFrom(id, root, entries, fail),
+    fail,
+    refuse: (name) =>
+      file.fail(
+        `refused: its pickle names ${name}, and a checkpoint may hold only tensors and plain containers`,
+        'CHECKPOINT_UNSAFE_PICKLE',
+      ),
+  });
+  if (!(value instanceof PickleMap)) throw file.fail('it holds no dict of tensors');
+  const tensors = new Map<string, TorchTensor>();
+  const [state, wrapper] = unwrap(value);
+  let scalars = flatten(state, '', tensors, new Set()) as { [key: string]: Plain };
+  if (wrapper) {
+    const rest = new PickleMap([...wrapper].filter(([, child]) => child !== state));
+    scalars = flatten(rest, '', tensors, new Set()) as { [key: string]: Plain };
+  }
+  return new TorchCheckpoint(file, tensors, scalars, bigEndian);
+}
