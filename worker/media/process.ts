@@ -1,0 +1,174 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
+import { CodedError } from '../../src/errors.js';
+
+/**
+ * The only place that starts ffmpeg and ffprobe. Uploaded files are decoded in these children and
+ * never in our process; every child has a wall-clock limit, an output limit, an abort signal, a
+ * small environment and no shell.
+ */
+export type Tool = 'ffmpeg' | 'ffprobe';
+
+export interface ToolOptions {
+  /** Wall clock; the child is killed and the run fails with MEDIA_TIMEOUT. */
+  timeoutMs: number;
+  signal?: AbortSignal | undefined;
+  /** Whether the caller writes to the child's standard input; otherwise it has none. */
+  input?: boolean;
+  /** Receives standard output as it arrives. Throwing kills the child and fails the run. */
+  onOutput?: (chunk: Buffer) => void;
+}
+
+export interface ToolResult {
+  code: number;
+  /** The end of what the tool wrote on standard error. */
+  stderr: string;
+}
+
+export interface ToolRun {
+  stdin: Writable | null;
+  /** Settles once, after the child is gone. Rejects with a coded error unless the child exited by itself. */
+  done: Promise<ToolResult>;
+  /** Kills the child; `done` rejects with this error. */
+  kill(error: Error): void;
+}
+
+const STDERR_TAIL = 4000;
+const INSTALL_HINT =
+  'install ffmpeg, which brings both tools (Debian and Ubuntu: apt-get install ffmpeg; macOS: brew install ffmpeg), and make sure it is on PATH';
+
+const running = new Set<ChildProcess>();
+let killsOnExit = false;
+
+function killWithProcess(child: ChildProcess): void {
+  if (!killsOnExit) {
+    killsOnExit = true;
+    process.on('exit', () => {
+      for (const one of running) one.kill('SIGKILL');
+    });
+  }
+  running.add(child);
+}
+
+/** Only what the tools need: no tokens or passwords of ours in a child that reads untrusted files. */
+function childEnvironment(): NodeJS.ProcessEnv {
+  const env: NodeJS.ProcessEnv = { AV_LOG_FORCE_NOCOLOR: '1', LC_ALL: 'C' };
+  for (const name of ['PATH', 'HOME', 'TMPDIR', 'LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH', 'SystemRoot']) {
+    const value = process.env[name];
+    if (value !== undefined) env[name] = value;
+  }
+  return env;
+}
+
+export function cancelled(): CodedError {
+  return new CodedError('MEDIA_CANCELLED', 'the work on this media file was cancelled');
+}
+
+export function throwIfCancelled(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw cancelled();
+}
+
+function startFailure(tool: Tool, error: NodeJS.ErrnoException): CodedError {
+  return error.code === 'ENOENT'
+    ? new CodedError('MEDIA_TOOL_MISSING', `${tool} was not found: ${INSTALL_HINT}`, { cause: error })
+    : new CodedError('MEDIA_TOOL_FAILED', `${tool} could not start: ${error.message}`, {
+        cause: error,
+      });
+}
+
+export function startTool(tool: Tool, args: string[], options: ToolOptions): ToolRun {
+  const { signal, timeoutMs, onOutput } = options;
+  if (signal?.aborted === true) {
+    const done = Promise.reject(cancelled());
+    done.catch(() => {});
+    return { stdin: null, done, kill: () => {} };
+  }
+  const child = spawn(tool, args, {
+    stdio: [options.input === true ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+    env: childEnvironment(),
+    windowsHide: true,
+  });
+  killWithProcess(child);
+  let failure: Error | undefined;
+  let stderr = '';
+
+  const kill = (error: Error): void => {
+    failure ??= error;
+    child.kill('SIGKILL');
+  };
+  const stdout = child.stdout as Readable;
+  stdout.on('data', (chunk: Buffer) => {
+    if (failure !== undefined) return;
+    try {
+      onOutput?.(chunk);
+    } catch (error) {
+      kill(error as Error);
+    }
+  });
+  (child.stderr as Readable).setEncoding('utf8').on('data', (text: string) => {
+    stderr = (stderr + text).slice(-STDERR_TAIL);
+  });
+  // a child that ends early breaks its pipe; its exit tells why, and waiting writers look there
+  child.stdin?.on('error', () => {});
+
+  const done = new Promise<ToolResult>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      const seconds = Math.round(timeoutMs / 1000);
+      kill(new CodedError('MEDIA_TIMEOUT', `${tool} had not finished after ${seconds} s and was stopped`));
+    }, timeoutMs);
+    const onAbort = (): void => kill(cancelled());
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const leave = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+      running.delete(child);
+    };
+    child.once('error', (error) => {
+      leave();
+      reject(failure ?? startFailure(tool, error));
+    });
+    child.once('close', (code, signalName) => {
+      leave();
+      if (failure !== undefined) reject(failure);
+      else if (code === null) {
+        const text = `${tool} was ended by ${signalName ?? 'a signal'}: ${lastLine(stderr)}`;
+        reject(new CodedError('MEDIA_TOOL_FAILED', text));
+      } else resolve({ code, stderr });
+    });
+  });
+  done.catch(() => {});
+  return { stdin: child.stdin, done, kill };
+}
+
+/** Runs a tool to its end and returns its standard output, at most `maxOutputBytes` of it. */
+export async function runTool(
+  tool: Tool,
+  args: string[],
+  options: Omit<ToolOptions, 'input' | 'onOutput'> & { maxOutputBytes: number },
+): Promise<ToolResult & { stdout: Buffer }> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  const result = await startTool(tool, args, {
+    timeoutMs: options.timeoutMs,
+    signal: options.signal,
+    onOutput: (chunk) => {
+      size += chunk.length;
+      if (size > options.maxOutputBytes) {
+        const text = `${tool} wrote more than the ${options.maxOutputBytes} bytes it may`;
+        throw new CodedError('MEDIA_TOOL_FAILED', text);
+      }
+      chunks.push(chunk);
+    },
+  }).done;
+  return { ...result, stdout: Buffer.concat(chunks) };
+}
+
+/** The last thing a tool said, without the folder names of this machine. */
+export function lastLine(stderr: string): string {
+  const lines = stderr.split('\n').filter((line) => line.trim() !== '');
+  const line = lines.findLast((one) => !one.includes('Last message repeated')) ?? 'no message';
+  return line
+    .trim()
+    .replace(/(file:)?\/(?:[^\s/:]+\/)+/g, '')
+    .slice(0, 300);
+}
