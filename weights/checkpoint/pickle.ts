@@ -90,7 +90,7 @@ class Machine {
   private pop(): PickleValue {
     const value = this.stack.pop();
     if (value === undefined || value === mark) throw this.rules.fail('its stack is empty');
-    return value as PickleValue;
+    return value;
   }
 
   private top(): PickleValue {
@@ -306,7 +306,10 @@ class Machine {
         // STACK_GLOBAL
         const name = this.pop();
         const module = this.pop();
-        return this.global(`${String(module)}.${String(name)}`);
+        if (typeof name !== 'string' || typeof module !== 'string') {
+          throw this.rules.fail('it names something by other than text');
+        }
+        return this.global(`${module}.${name}`);
       }
       case 0x69: // INST
         throw this.rules.refuse(`${this.line()}.${this.line()}`);
@@ -315,7 +318,7 @@ class Machine {
       case 0x62: // BUILD
         return this.build();
       case 0x51: // BINPERSID
-        return this.push(this.rules.persistent(this.pop()) as PickleValue);
+        return this.push(this.rules.persistent(this.pop()));
       default:
         throw this.rules.fail(
           `it uses the operation 0x${code.toString(16)}, which no tensor needs`,

@@ -1,11 +1,13 @@
 import { CodedError } from '../../src/errors.js';
-import type { Checkpoint, TensorInfo } from './types.js';
+import { elementCount, type Checkpoint, type TensorInfo } from './types.js';
 
 /**
  * Where a network's builder takes its tensors from. While it plans, a builder names every key of its
  * network with `expect`; nothing is read before the whole model is known to be sound.
  */
 export interface WeightSource {
+  /** The main file of the source; `fileOf` knows which of several gives a key. */
+  readonly path: string;
   has(key: string): boolean;
   shape(key: string): readonly number[];
   /** The file that gives this key, or that should. */
@@ -28,6 +30,10 @@ export class MergedSource implements WeightSource {
     private readonly checkpoints: readonly Checkpoint[],
     private readonly home: (key: string) => string = () => checkpoints[0]!.path,
   ) {}
+
+  get path(): string {
+    return this.checkpoints[0]!.path;
+  }
 
   private holder(key: string): Checkpoint {
     const holder = this.checkpoints.find((checkpoint) => checkpoint.has(key));
@@ -67,6 +73,11 @@ export class MergedSource implements WeightSource {
 
   read(key: string): Promise<Float32Array> {
     return this.holder(key).read(key);
+  }
+
+  /** Number of weights in all expected tensors. */
+  get parameters(): number {
+    return [...this.known].reduce((sum, key) => sum + elementCount(this.shape(key)), 0);
   }
 
   /** Keys of `checkpoint` that no network of this source expected. */

@@ -38,7 +38,7 @@ class TorchTensor {
 
 const integers = (value: PickleValue | undefined): number[] | undefined =>
   value instanceof Tuple && value.items.every((n) => typeof n === 'number')
-    ? (value.items as number[])
+    ? value.items
     : undefined;
 
 function tensorFrom(args: PickleValue[], fail: (what: string) => CodedError): TorchTensor {
@@ -77,9 +77,13 @@ function orderedDict(args: PickleValue[], fail: (what: string) => CodedError): P
   const pairs = args[0] ?? [];
   if (!Array.isArray(pairs)) throw fail('it builds an OrderedDict from something else than a list');
   for (const pair of pairs) {
-    const items = pair instanceof Tuple ? pair.items : Array.isArray(pair) ? pair : [];
-    if (items.length !== 2) throw fail('it builds an OrderedDict from something else than pairs');
-    map.set(items[0]!, items[1]!);
+    const items: PickleValue[] =
+      pair instanceof Tuple ? pair.items : Array.isArray(pair) ? (pair as PickleValue[]) : [];
+    const [key, value] = items;
+    if (items.length !== 2 || key === undefined || value === undefined) {
+      throw fail('it builds an OrderedDict from something else than pairs');
+    }
+    map.set(key, value);
   }
   return map;
 }
