@@ -132,6 +132,12 @@ export class Graph {
     return this.#inline(`${type === 'float32' ? 'f32' : 'f16'}(${value})`, [], type, raw);
   }
 
+  /** A small float32 tensor inside the graph file. */
+  floats(values: readonly number[]): string {
+    const raw = new Uint8Array(Float32Array.from(values).buffer);
+    return this.#inline(`f32[${values.length}](${values.join(',')})`, [values.length], 'float32', raw);
+  }
+
   node(
     opType: string,
     inputs: readonly string[],
