@@ -148,7 +148,10 @@ export interface DecodeOptions {
  * Any accepted file as 16 kHz mono in [-1, 1). As in the official pipeline the samples pass
  * through 16 bits; that also keeps NaN and infinity of float files away from the engine.
  */
-export async function decodeAudio(path: string, options: DecodeOptions = {}): Promise<Float32Array> {
+export async function decodeAudio(
+  path: string,
+  options: DecodeOptions = {},
+): Promise<Float32Array> {
   const { signal, maxSeconds = DEFAULT_MAX_SECONDS } = options;
   throwIfCancelled(signal);
   const info = await probeAudio(path, { signal });

@@ -10,8 +10,8 @@ import { CodedError } from '../../src/errors.js';
 export type Tool = 'ffmpeg' | 'ffprobe';
 
 export interface ToolOptions {
-  /** Wall clock; the child is killed and the run fails with MEDIA_TIMEOUT. */
-  timeoutMs: number;
+  /** Wall clock; the child is killed and the run fails with MEDIA_TIMEOUT. Null: the caller watches. */
+  timeoutMs: number | null;
   signal?: AbortSignal | undefined;
   /** Whether the caller writes to the child's standard input; otherwise it has none. */
   input?: boolean;
@@ -53,7 +53,14 @@ function killWithProcess(child: ChildProcess): void {
 /** Only what the tools need: no tokens or passwords of ours in a child that reads untrusted files. */
 function childEnvironment(): NodeJS.ProcessEnv {
   const env: NodeJS.ProcessEnv = { AV_LOG_FORCE_NOCOLOR: '1', LC_ALL: 'C' };
-  for (const name of ['PATH', 'HOME', 'TMPDIR', 'LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH', 'SystemRoot']) {
+  for (const name of [
+    'PATH',
+    'HOME',
+    'TMPDIR',
+    'LD_LIBRARY_PATH',
+    'DYLD_LIBRARY_PATH',
+    'SystemRoot',
+  ]) {
     const value = process.env[name];
     if (value !== undefined) env[name] = value;
   }
@@ -64,13 +71,20 @@ export function cancelled(): CodedError {
   return new CodedError('MEDIA_CANCELLED', 'the work on this media file was cancelled');
 }
 
+export function timedOut(tool: Tool, ms: number): CodedError {
+  const text = `${tool} had not finished after ${Math.round(ms / 1000)} s and was stopped`;
+  return new CodedError('MEDIA_TIMEOUT', text);
+}
+
 export function throwIfCancelled(signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) throw cancelled();
 }
 
 function startFailure(tool: Tool, error: NodeJS.ErrnoException): CodedError {
   return error.code === 'ENOENT'
-    ? new CodedError('MEDIA_TOOL_MISSING', `${tool} was not found: ${INSTALL_HINT}`, { cause: error })
+    ? new CodedError('MEDIA_TOOL_MISSING', `${tool} was not found: ${INSTALL_HINT}`, {
+        cause: error,
+      })
     : new CodedError('MEDIA_TOOL_FAILED', `${tool} could not start: ${error.message}`, {
         cause: error,
       });
@@ -112,10 +126,8 @@ export function startTool(tool: Tool, args: string[], options: ToolOptions): Too
   child.stdin?.on('error', () => {});
 
   const done = new Promise<ToolResult>((resolve, reject) => {
-    const timer = setTimeout(() => {
-      const seconds = Math.round(timeoutMs / 1000);
-      kill(new CodedError('MEDIA_TIMEOUT', `${tool} had not finished after ${seconds} s and was stopped`));
-    }, timeoutMs);
+    const timer =
+      timeoutMs === null ? undefined : setTimeout(() => kill(timedOut(tool, timeoutMs)), timeoutMs);
     const onAbort = (): void => kill(cancelled());
     signal?.addEventListener('abort', onAbort, { once: true });
     const leave = (): void => {

@@ -1,0 +1,34 @@
+/** How frames become H.264. A hardware encoder adds an entry here and nothing elsewhere. */
+const encoders = {
+  x264: ['-c:v', 'libx264', '-preset', 'veryfast', '-crf', '18', '-profile:v', 'high'],
+} as const;
+
+export type VideoEncoder = keyof typeof encoders;
+
+/** Frames arrive as full-range RGB; players get BT.709, said in the file, at 4:2:0. */
+const COLOUR = [
+  '-vf',
+  'scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int,format=yuv420p',
+  ...['-colorspace', 'bt709', '-color_primaries', 'bt709', '-color_trc', 'bt709'],
+  ...['-color_range', 'tv'],
+];
+
+export function videoArguments(encoder: VideoEncoder, fps: number): string[] {
+  return [...COLOUR, ...encoders[encoder], '-g', String(Math.max(1, Math.round(fps * 2)))];
+}
+
+/**
+ * The upload's own sound, at its own rate and channels up to 48 kHz stereo. Its timestamps are
+ * replaced by the count of its samples, because that is what the lips follow.
+ */
+export function audioArguments(
+  info: { sampleRate: number; channels: number },
+  seconds: number,
+): string[] {
+  return [
+    ...['-af', `asetpts=N/SR/TB,atrim=end=${seconds.toFixed(6)}`],
+    ...['-c:a', 'aac', '-b:a', info.channels > 1 ? '160k' : '96k'],
+    ...(info.sampleRate > 48000 ? ['-ar', '48000'] : []),
+    ...(info.channels > 2 ? ['-ac', '2'] : []),
+  ];
+}
