@@ -1,0 +1,128 @@
+import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  LogController,
+} from 'fastify';
+import type { Config } from './config.js';
+import { CodedError, type ErrorCode, errorCodes } from './errors.js';
+import type { Log } from './log.js';
+import { tempFileRoutes } from './tempfile/routes.js';
+import { TempFileStore } from './tempfile/store.js';
+
+export interface AppOptions {
+  readonly config: Config;
+  readonly log: Log;
+  /** Whether the parts that requests need are there; `/readyz` answers 503 until it resolves. */
+  readonly isReady?: () => Promise<boolean>;
+}
+
+/** Builds the HTTP application without listening; closing it stops everything it started. */
+export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
+  const { config, log, isReady } = options;
+  const app = fastify({
+    loggerInstance: log as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: 1024 * 1024,
+    // Time for a whole upload over a slow line; a line that says nothing is cut much sooner.
+    requestTimeout: 600_000,
+    connectionTimeout: 60_000,
+    keepAliveTimeout: 10_000,
+    forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: 300 },
+  });
+  app.server.headersTimeout = 15_000;
+  app.setValidatorCompiler(TypeBoxValidatorCompiler);
+
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const { code, status, message } = describeFailure(error);
+    if (status >= 500) request.log.error({ err: error, req: request }, 'request failed');
+    else request.log.info({ code, req: request }, message);
+    if (reply.raw.headersSent) return reply.raw.destroy();
+    return reply.code(status).send({ success: false, message, code });
+  });
+  app.setNotFoundHandler((request, reply) =>
+    reply.code(404).send({
+      success: false,
+      message: `there is no ${request.method} ${request.url.split('?')[0]}`,
+      code: 'NOT_FOUND',
+    }),
+  );
+  app.addHook('onResponse', async (request, reply) => {
+    request.log.debug(
+      { req: request, status: reply.statusCode, ms: reply.elapsedTime },
+      'answered',
+    );
+  });
+
+  const store = new TempFileStore({ ...config.tempFiles, hostName: config.hostName });
+  await store.open();
+  startSweeping(app, store, config, log);
+  await app.register(tempFileRoutes, {
+    prefix: '/api/tempfile',
+    store,
+    token: config.apiToken,
+  });
+
+  app.get('/livez', async () => ({ status: 'ok' }));
+  app.get('/readyz', async (_request, reply) => {
+    const ready = isReady === undefined || (await isReady());
+    return reply.code(ready ? 200 : 503).send({ status: ready ? 'ok' : 'not ready' });
+  });
+  return app;
+}
+
+function startSweeping(app: FastifyInstance, store: TempFileStore, config: Config, log: Log): void {
+  let running: Promise<void> | undefined;
+  const sweep = () => {
+    running ??= store
+      .sweep()
+      .then((count) => {
+        if (count > 0) log.info({ count }, 'removed expired and abandoned temp files');
+      })
+      .catch((err: unknown) => log.error({ err }, 'sweep of the temp files failed'))
+      .finally(() => (running = undefined));
+    return running;
+  };
+  app.addHook('onReady', sweep);
+  const period = Math.min(Math.max(config.tempFiles.expiryMs / 10, 1000), 600_000);
+  const timer = setInterval(() => void sweep(), period).unref();
+  app.addHook('onClose', async () => {
+    clearInterval(timer);
+    await running;
+  });
+}
+
+interface Failure {
+  readonly code: ErrorCode;
+  readonly status: number;
+  readonly message: string;
+}
+
+/** What a client is told: our errors as they are, the framework's by kind, anything else hidden. */
+function describeFailure(error: FastifyError): Failure {
+  const failure = (code: ErrorCode, message: string): Failure => ({
+    code,
+    message,
+    status: errorCodes[code].status,
+  });
+  if (error instanceof CodedError) return failure(error.code, error.message);
+  if (error.validation !== undefined) return failure('BAD_REQUEST', error.message);
+  if (/^FST_(FILES|PARTS|FIELDS)_LIMIT$/.test(error.code)) {
+    return failure('FORM_TOO_LARGE', 'the form has more files or fields than an upload may have');
+  }
+  const status = error.statusCode ?? (isBrokenForm(error) ? 400 : 500);
+  if (status >= 400 && status < 500) {
+    const code = status === 413 ? 'FORM_TOO_LARGE' : 'BAD_REQUEST';
+    return { code, message: error.message, status: status === 406 ? 400 : status };
+  }
+  return failure('INTERNAL', 'the server failed; its log says why');
+}
+
+/** The multipart parser's own errors carry no status. */
+function isBrokenForm(error: Error): boolean {
+  return /multipart|malformed part header|part terminated early|unexpected end of/i.test(
+    error.message,
+  );
+}

@@ -1,0 +1,187 @@
+import { timingSafeEqual, createHash } from 'node:crypto';
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import multipart from '@fastify/multipart';
+import { send } from '@fastify/send';
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import * as contentDisposition from 'content-disposition';
+import { Type } from 'typebox';
+import { CodedError } from '../errors.js';
+import { type FileRecord, type TempFileStore, tooLarge } from './store.js';
+
+export interface TempFileRoutesOptions {
+  readonly store: TempFileStore;
+  /** When set, every request must carry it as a bearer token. */
+  readonly token: string | undefined;
+}
+
+const multipartOverheadBytes = 64 * 1024;
+const drainBytes = 64 * 1024 * 1024;
+const drainMs = 15_000;
+const idParameter = Type.Object({ id: Type.String({ maxLength: 200 }) });
+
+export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = async (
+  app,
+  { store, token },
+) => {
+  await app.register(multipart, {
+    throwFileSizeLimit: false,
+    limits: {
+      files: 1,
+      fields: 10,
+      parts: 11,
+      fieldNameSize: 100,
+      fieldSize: 4096,
+      headerPairs: 50,
+      fileSize: store.maxUploadBytes + 1,
+    },
+  });
+
+  if (token !== undefined) {
+    const expected = digest(`Bearer ${token}`);
+    app.addHook('onRequest', async (request) => {
+      if (!timingSafeEqual(digest(request.headers.authorization ?? ''), expected)) {
+        throw new CodedError('UNAUTHORIZED', 'this server wants Authorization: Bearer <token>');
+      }
+    });
+  }
+
+  app.addHook('onError', async (request) => drain(request.raw));
+
+  app.post('/upload', async (request) => {
+    const announced = Number(request.headers['content-length'] ?? 0);
+    if (announced > store.maxUploadBytes + multipartOverheadBytes) {
+      throw tooLarge(undefined, store.maxUploadBytes);
+    }
+    if (!request.isMultipart()) {
+      throw new CodedError('BAD_REQUEST', 'an upload is multipart/form-data with a field "file"');
+    }
+    let record: FileRecord | undefined;
+    try {
+      for await (const part of request.parts()) {
+        if (part.type !== 'file') continue;
+        if (part.fieldname !== 'file') {
+          part.file.resume();
+          continue;
+        }
+        record = await store.save(part.file, part.filename ?? '');
+        if (part.file.truncated) throw tooLarge(undefined, store.maxUploadBytes);
+      }
+    } catch (error) {
+      if (record !== undefined) await store.remove(record.id);
+      throw error;
+    }
+    if (record === undefined) {
+      throw new CodedError('FILE_MISSING', 'the form has no file in the field "file"');
+    }
+    request.log.info({ file: record.id, type: record.type, bytes: record.bytes }, 'file stored');
+    return {
+      success: true,
+      file_id: record.id,
+      file_type: record.type,
+      original_name: record.originalName,
+    };
+  });
+
+  app.route({
+    method: ['GET', 'HEAD'],
+    url: '/download/:id',
+    schema: { params: idParameter },
+    handler: async (request, reply) => {
+      const record = await store.find(request.params.id);
+      if (record === undefined) throw notFound();
+      const result = await send(request.raw, store.relativeDataPath(record), {
+        root: store.folder,
+        index: false,
+        dotfiles: 'ignore',
+        cacheControl: false,
+        contentType: false,
+      });
+      const refusals: Record<number, string> = {
+        412: 'the file is not the one the condition asks for',
+        416: `the range lies outside the ${record.bytes} bytes of the file`,
+      };
+      const refusal = refusals[result.statusCode];
+      if (result.type === 'error' && refusal === undefined) throw notFound();
+      if (result.type === 'file' && request.method === 'GET' && 'fd' in result.stream) {
+        // The file may go between the look and the read: that is a 404 too, not a broken download.
+        try {
+          await once(result.stream, 'open');
+        } catch {
+          throw notFound();
+        }
+      }
+      reply.headers(result.headers);
+      reply.headers({
+        'cache-control': 'private, no-store',
+        'x-content-type-options': 'nosniff',
+      });
+      if (result.type === 'error') {
+        return reply
+          .code(result.statusCode)
+          .type('application/json; charset=utf-8')
+          .removeHeader('content-length')
+          .send(JSON.stringify({ success: false, message: refusal, code: 'BAD_REQUEST' }));
+      }
+      return reply
+        .code(result.statusCode)
+        .header('content-disposition', contentDisposition.create(record.originalName))
+        .type(record.mime)
+        .send(result.stream);
+    },
+  });
+
+  app.delete('/delete/:id', { schema: { params: idParameter } }, async (request) => {
+    if (!(await store.remove(request.params.id))) throw notFound();
+    return { success: true, message: 'the file was deleted' };
+  });
+
+  app.post(
+    '/batch-delete',
+    {
+      schema: {
+        body: Type.Object({
+          file_ids: Type.Array(Type.String({ maxLength: 200 }), { minItems: 1, maxItems: 1000 }),
+        }),
+      },
+    },
+    async (request) => {
+      const count = await store.removeMany(request.body.file_ids);
+      return {
+        success: true,
+        message: `${count} of ${request.body.file_ids.length} files were deleted`,
+        deleted_count: count,
+      };
+    },
+  );
+};
+
+/**
+ * Reads on, within bounds, what a refused client still sends: many clients look at the answer only
+ * after their whole body has gone out, and a closed line would hide the reason from them.
+ */
+async function drain(request: IncomingMessage): Promise<void> {
+  if (request.readableEnded || request.destroyed) return;
+  request.unpipe();
+  let rest = drainBytes;
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, drainMs);
+    const done = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    request.on('data', (chunk: Buffer) => {
+      rest -= chunk.length;
+      if (rest < 0) done();
+    });
+    request.once('end', done).once('close', done).once('error', done).resume();
+  });
+}
+
+function notFound(): CodedError {
+  return new CodedError('FILE_NOT_FOUND', 'there is no such file, or it has expired');
+}
+
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}

@@ -1,0 +1,70 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import type { Test } from 'tap';
+import { buildApp } from '../../src/app.js';
+import { type Config, loadConfig } from '../../src/config.js';
+import { createLog } from '../../src/log.js';
+
+export interface RunningApp {
+  readonly app: FastifyInstance;
+  readonly url: string;
+  readonly config: Config;
+  /** What lies in the folder of the temp files. */
+  files(): Promise<string[]>;
+}
+
+/** A folder of the test's own, removed when it ends. */
+export async function temporaryFolder(t: Test): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'echomimic-test-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** The real application on a free port of the loopback interface. */
+export async function startApp(
+  t: Test,
+  settings: Record<string, string> = {},
+  folder?: string,
+): Promise<RunningApp> {
+  const config = loadConfig({
+    DATA_DIR: folder ?? (await temporaryFolder(t)),
+    LOG_LEVEL: 'silent',
+    PORT: '0',
+    ...settings,
+  });
+  const app = await buildApp({ config, log: createLog(config.logLevel) });
+  t.teardown(() => app.close());
+  const url = await app.listen({ host: config.host, port: 0 });
+  return { app, url, config, files: () => readdir(config.tempFiles.folder) };
+}
+
+export interface UploadAnswer {
+  readonly status: number;
+  readonly body: {
+    success: boolean;
+    file_id?: string;
+    file_type?: string;
+    original_name?: string;
+    message?: string;
+    code?: string;
+  };
+}
+
+export async function upload(
+  url: string,
+  content: Uint8Array<ArrayBuffer>,
+  name = 'file.bin',
+  field = 'file',
+  headers: Record<string, string> = {},
+): Promise<UploadAnswer> {
+  const form = new FormData();
+  form.append(field, new Blob([content]), name);
+  const response = await fetch(`${url}/api/tempfile/upload`, {
+    method: 'POST',
+    body: form,
+    headers,
+  });
+  return { status: response.status, body: (await response.json()) as UploadAnswer['body'] };
+}

@@ -1,0 +1,121 @@
+import { spawnSync } from 'node:child_process';
+import { mkdir, readdir, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { TempFileStore } from '../../src/tempfile/store.js';
+import { temporaryFolder } from '../helpers/app.js';
+import { encoded, picture, tone } from '../helpers/samples.js';
+
+const MiB = 1024 * 1024;
+
+async function* stream(...chunks: Uint8Array[]): AsyncGenerator<Uint8Array> {
+  yield* chunks;
+}
+
+void t.test('every listed type is told by its content', async (t) => {
+  const folder = await temporaryFolder(t);
+  const store = new TempFileStore({
+    folder: join(folder, 'store'),
+    expiryMs: 60_000,
+    maxBytes: { image: MiB, audio: MiB, video: MiB },
+    hostName: 'here',
+  });
+  await store.open();
+  const sound = ['-map', '0:a'];
+  const film = ['-map', '0:a', '-map', '1:v'];
+  const still = ['-map', '1:v', '-frames:v', '1'];
+  const cases: [string, string, string[]][] = [
+    ...['mp3', 'wav', 'ogg', 'opus', 'aac', 'm4a', 'flac'].map(
+      (extension): [string, string, string[]] => [extension, 'audio', sound],
+    ),
+    ['webm', 'audio', [...sound, '-c:a', 'libopus']],
+    ['mkv', 'audio', sound],
+    ['mp4', 'audio', sound],
+    ...['mp4', 'avi', 'mov', 'wmv', 'mpg', 'm4v', 'mkv'].map(
+      (extension): [string, string, string[]] => [extension, 'video', film],
+    ),
+    ['flv', 'video', [...film, '-ar', '44100']],
+    ['webm', 'video', [...film, '-c:v', 'vp8', '-c:a', 'libopus']],
+    ['gif', 'image', ['-map', '1:v']],
+    ...['png', 'jpg', 'webp'].map((extension): [string, string, string[]] => [
+      extension,
+      'image',
+      still,
+    ]),
+  ];
+  const contents = encoded(
+    folder,
+    cases.map(([extension, type, args]) => [`${type}.${extension}`, args]),
+  );
+  for (const [i, [extension, type]] of cases.entries()) {
+    const content = contents[i] as Uint8Array;
+    const record = await store.save(stream(content), 'whatever.txt');
+    t.equal(record.type, type, `${extension} of ${type}`);
+    t.equal(record.bytes, content.length);
+  }
+});
+
+void t.test('expired files and abandoned parts go, live ones and foreign ones stay', async (t) => {
+  const folder = await temporaryFolder(t);
+  let now = 1_000_000;
+  const store = new TempFileStore({
+    folder,
+    expiryMs: 1000,
+    maxBytes: { image: MiB, audio: MiB, video: MiB },
+    hostName: 'here',
+    now: () => now,
+  });
+  await store.open();
+  const old = await store.save(stream(await picture()), 'a.png');
+  now += 999;
+  const young = await store.save(stream(tone(0.1)), 'b.wav');
+  t.not(await store.find(old.id), undefined);
+  now += 1;
+  t.equal(await store.find(old.id), undefined, 'an expired file is gone before the sweep');
+  t.equal(await store.remove(old.id), false, 'and cannot be deleted any more');
+
+  const id = '550e8400-e29b-41d4-a716-44665544000';
+  const dead = spawnSync(process.execPath, ['-e', '']).pid;
+  const stale = (name: string) =>
+    mkdir(join(folder, name)).then(() => writeFile(join(folder, name, 'data'), 'x'));
+  await stale(`${id}1.here.${dead}.part`);
+  await stale(`${id}2.here.${process.pid}.part`);
+  await stale(`${id}3.here.${process.ppid}.part`);
+  await stale(`${id}4.there.1.part`);
+  await stale(`${id}5.there.1.part`);
+  await utimes(join(folder, `${id}5.there.1.part`), 1, 1);
+  await stale(`${id}6`);
+  await writeFile(join(folder, 'README'), 'not ours');
+  await store.sweep();
+  t.same(
+    new Set(await readdir(folder)),
+    new Set([young.id, `${id}3.here.${process.ppid}.part`, `${id}4.there.1.part`, 'README']),
+  );
+});
+
+void t.test('a file being written is not swept; a failing source leaves nothing', async (t) => {
+  const folder = await temporaryFolder(t);
+  const store = new TempFileStore({
+    folder,
+    expiryMs: 60_000,
+    maxBytes: { image: MiB, audio: MiB, video: MiB },
+    hostName: 'here',
+  });
+  await store.open();
+  const wav = tone(0.5);
+  const record = await store.save(
+    (async function* () {
+      yield wav.slice(0, 5000);
+      t.equal(await store.sweep(), 0);
+      yield wav.slice(5000);
+    })(),
+    'a.wav',
+  );
+  t.equal(record.bytes, wav.length);
+  const broken = (async function* () {
+    yield wav.slice(0, 5000);
+    throw new Error('line cut');
+  })();
+  await t.rejects(store.save(broken, 'a.wav'), { message: 'line cut' });
+  t.same(await readdir(folder), [record.id]);
+});
