@@ -1,0 +1,85 @@
+#include "audio.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "request.h"
+
+namespace echomimic {
+
+namespace {
+
+// Where in the audio the centre of a video frame lies.
+int64_t CentreOf(const ModelSpec& model, double fps, int64_t frame) {
+  return static_cast<int64_t>(static_cast<double>(frame * model.positions_per_second) / fps);
+}
+
+}  // namespace
+
+int AudioFeatures::Blocks(const ModelSpec& model, int64_t samples, int frames, double fps) {
+  const int64_t needed = std::min(PositionsOf(model, samples),
+                                  CentreOf(model, fps, frames - 1) + model.window_after + 1);
+  const int64_t per_block = model.block_frames / 2;
+  return 1 + static_cast<int>(std::max<int64_t>(1, (needed + per_block - 1) / per_block));
+}
+
+void AudioFeatures::Compute(Network& mel, Network& audio, const std::vector<float>& pcm,
+                            int frames, const Cancellation& cancellation,
+                            const std::function<void()>& on_block) {
+  if (!std::all_of(pcm.begin(), pcm.end(), [](float x) { return std::isfinite(x); })) {
+    throw EngineError(ErrorCode::kOptionInvalid,
+                      "audio: expected finite numbers, received one that is not");
+  }
+  const auto samples = static_cast<int64_t>(pcm.size());
+  positions_ = PositionsOf(model_, samples);
+  const int64_t mel_frames = samples / model_.hop;
+  const int runs = Blocks(model_, samples, frames, fps_);
+  const int64_t per_block = model_.block_frames / 2;
+  const size_t state = static_cast<size_t>(model_.layers) * model_.width;
+
+  // Shrinking gives the scratch memory of a long clip back once the log-mel is there.
+  const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+  std::vector<float> log_mel(static_cast<size_t>(model_.mel_bins) * mel_frames);
+  {
+    Ort::IoBinding binding = mel.Bind();
+    binding.BindInput("pcm", Wrap(const_cast<float*>(pcm.data()), {samples}));
+    binding.BindOutput("log_mel", Wrap(log_mel.data(), {model_.mel_bins, mel_frames}));
+    mel.Run(cancellation.run_options(), binding);
+  }
+  on_block();
+
+  std::vector<float> block(static_cast<size_t>(model_.mel_bins) * model_.block_frames);
+  Ort::IoBinding binding = audio.Bind();
+  binding.BindInput("mel", Wrap(block.data(), {model_.mel_bins, model_.block_frames}));
+  binding.BindOutput("features", memory);
+  states_.clear();
+  states_.reserve(std::min(positions_, (runs - 1) * per_block) * state);
+  for (int run = 1; run < runs; run++) {
+    cancellation.ThrowIfCancelled();
+    const int64_t start = static_cast<int64_t>(run - 1) * model_.block_frames;
+    const int64_t count = std::min<int64_t>(model_.block_frames, mel_frames - start);
+    std::fill(block.begin(), block.end(), 0.0f);
+    for (int bin = 0; bin < model_.mel_bins; bin++) {
+      std::memcpy(block.data() + static_cast<size_t>(bin) * model_.block_frames,
+                  log_mel.data() + bin * mel_frames + start, count * sizeof(float));
+    }
+    audio.Run(cancellation.run_options(), binding);
+    const auto outputs = binding.GetOutputValues();
+    const float* const features = DataOf(outputs[0], per_block * state, "audio features");
+    states_.insert(states_.end(), features, features + (count / 2) * state);
+    on_block();
+  }
+}
+
+void AudioFeatures::Gather(int frame, float* out) const {
+  const size_t state = static_cast<size_t>(model_.layers) * model_.width;
+  const int64_t centre = CentreOf(model_, fps_, frame);
+  for (int offset = -model_.window_before; offset <= model_.window_after; offset++) {
+    const int64_t position = std::clamp<int64_t>(centre + offset, 0, positions_ - 1);
+    std::memcpy(out, states_.data() + position * state, state * sizeof(float));
+    out += state;
+  }
+}
+
+}  // namespace echomimic

@@ -1,0 +1,240 @@
+#include "engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <new>
+#include <utility>
+
+#include "runtime.h"
+
+namespace echomimic {
+
+namespace {
+
+constexpr int kChunksInFlight = 2;
+
+const std::pair<const char*, std::unique_ptr<Network> Networks::*> kNetworks[] = {
+    {"mel", &Networks::mel},
+    {"audio", &Networks::audio},
+    {"faceLocator", &Networks::face_locator},
+    {"vaeEncoder", &Networks::vae_encoder},
+    {"vaeDecoder", &Networks::vae_decoder},
+    {"reference", &Networks::reference},
+    {"denoiser", &Networks::denoiser},
+    {"denoiserUncond", &Networks::unconditional},
+};
+
+Failed Describe(std::exception_ptr error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const EngineError& known) {
+    return {known.code(), known.what()};
+  } catch (const std::bad_alloc&) {
+    return {ErrorCode::kFailed, "not enough memory"};
+  } catch (const std::exception& other) {
+    return {ErrorCode::kFailed, other.what()};
+  } catch (...) {
+    return {ErrorCode::kFailed, "unknown failure"};
+  }
+}
+
+}  // namespace
+
+struct Engine::Job {
+  int id = 0;
+  std::variant<RenderRequest, NetworkRequest> request;
+  Cancellation cancellation;
+  int in_flight = 0;  // chunks of frames handed over and not yet taken; under the engine's mutex
+};
+
+class Engine::Sink : public RenderSink {
+ public:
+  Sink(Engine& engine, Job& job) : engine_(engine), job_(job) {}
+
+  void OnProgress(const Progress& progress) override { engine_.emit_({job_.id, progress}); }
+  void OnLatents(LatentsSnapshot snapshot) override {
+    engine_.emit_({job_.id, std::move(snapshot)});
+  }
+  void OnFrames(FrameChunk chunk) override {
+    WaitUntilInFlight(kChunksInFlight - 1);
+    {
+      const std::lock_guard lock(engine_.mutex_);
+      job_.in_flight++;
+    }
+    engine_.emit_({job_.id, std::move(chunk)});
+  }
+  void Drain() override { WaitUntilInFlight(0); }
+
+ private:
+  void WaitUntilInFlight(int most) {
+    std::unique_lock lock(engine_.mutex_);
+    engine_.changed_.wait(
+        lock, [&] { return job_.in_flight <= most || job_.cancellation.cancelled(); });
+    job_.cancellation.ThrowIfCancelled();
+  }
+
+  Engine& engine_;
+  Job& job_;
+};
+
+Engine::Engine(EngineConfig config, Emit emit)
+    : config_(std::move(config)), emit_(std::move(emit)) {
+  session_options_ = CpuSessionOptions(config_.threads);
+  thread_ = std::thread([this] { Main(); });
+}
+
+Engine::~Engine() {
+  Dispose();
+  Join();
+}
+
+void Engine::Join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void Engine::Submit(int id, RenderRequest request) {
+  Validate(config_.model, request);
+  auto job = std::make_unique<Job>();
+  job->id = id;
+  job->request = std::move(request);
+  Enqueue(std::move(job));
+}
+
+void Engine::Submit(int id, NetworkRequest request) {
+  auto job = std::make_unique<Job>();
+  job->id = id;
+  job->request = std::move(request);
+  Enqueue(std::move(job));
+}
+
+void Engine::Enqueue(std::unique_ptr<Job> job) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (disposed_) throw EngineError(ErrorCode::kDisposed, "the engine is disposed");
+    if (job_ != nullptr) {
+      throw EngineError(ErrorCode::kBusy, "the engine is working; wait for its promise");
+    }
+    job_ = std::move(job);
+  }
+  changed_.notify_all();
+}
+
+void Engine::Cancel(int id) {
+  const std::lock_guard lock(mutex_);
+  if (job_ == nullptr || job_->id != id) return;
+  job_->cancellation.Cancel(ErrorCode::kCancelled);
+  changed_.notify_all();
+}
+
+void Engine::Acknowledge(int id) {
+  const std::lock_guard lock(mutex_);
+  if (job_ == nullptr || job_->id != id) return;
+  job_->in_flight--;
+  changed_.notify_all();
+}
+
+void Engine::Dispose() {
+  const std::lock_guard lock(mutex_);
+  if (disposed_) return;
+  disposed_ = true;
+  session_options_.SetLoadCancellationFlag(true);
+  if (job_ != nullptr) job_->cancellation.Cancel(ErrorCode::kDisposed);
+  changed_.notify_all();
+}
+
+void Engine::Main() {
+  try {
+    const auto start = std::chrono::steady_clock::now();
+    Load();
+    const std::chrono::duration<double, std::milli> spent =
+        std::chrono::steady_clock::now() - start;
+    emit_({0, Loaded{spent.count()}});
+  } catch (...) {
+    Failed failure = Describe(std::current_exception());
+    const std::lock_guard lock(mutex_);
+    if (disposed_) failure = {ErrorCode::kDisposed, "the engine was disposed while it was loading"};
+    disposed_ = true;
+    emit_({0, std::move(failure)});
+  }
+  while (true) {
+    std::shared_ptr<Job> job;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return disposed_ || job_ != nullptr; });
+      job = job_;
+    }
+    if (job == nullptr) break;
+    Event event{job->id, Closed{}};
+    try {
+      job->cancellation.ThrowIfCancelled();
+      Execute(*job, event);
+    } catch (...) {
+      Failed failure = Describe(std::current_exception());
+      // ONNX Runtime reports a requested stop as an ordinary failure.
+      try {
+        job->cancellation.ThrowIfCancelled();
+      } catch (const EngineError& stop) {
+        failure = {stop.code(), stop.what()};
+      }
+      event.body = std::move(failure);
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      job_.reset();
+    }
+    emit_(std::move(event));
+  }
+  networks_ = {};
+  emit_({0, Closed{}});
+}
+
+std::unique_ptr<Network> Engine::Open(const std::string& name) {
+  const auto& files = config_.model.networks;
+  const auto file = std::find_if(files.begin(), files.end(),
+                                 [&](const NetworkFile& item) { return item.name == name; });
+  if (file == files.end()) {
+    throw EngineError(ErrorCode::kModelInvalid, "the model has no network \"" + name + "\"");
+  }
+  return std::make_unique<Network>(Environment(config_.threads), name, file->path,
+                                   session_options_);
+}
+
+void Engine::Load() {
+  for (const auto& [name, member] : kNetworks) {
+    if (member == &Networks::unconditional && !config_.guidance_by_default) continue;
+    networks_.*member = Open(name);
+  }
+  const auto& bank = config_.model.bank;
+  networks_.mel->Expect({"pcm"}, {"log_mel"});
+  networks_.audio->Expect({"mel"}, {"features"});
+  networks_.face_locator->Expect({"mask"}, {"face"});
+  networks_.vae_encoder->Expect({"image"}, {"latents"});
+  networks_.vae_decoder->Expect({"latents"}, {"image"});
+  networks_.reference->Expect({"latents"}, bank);
+  std::vector<std::string> inputs = {"sample", "timestep", "audio", "face"};
+  inputs.insert(inputs.end(), bank.begin(), bank.end());
+  networks_.denoiser->Expect(inputs, {"v"});
+}
+
+Network& Engine::Find(const std::string& name) {
+  for (const auto& [known, member] : kNetworks) {
+    if (name != known) continue;
+    if (networks_.*member == nullptr) networks_.*member = Open(known);
+    return *(networks_.*member);
+  }
+  throw EngineError(ErrorCode::kOptionInvalid, "network: there is no network \"" + name + "\"");
+}
+
+void Engine::Execute(Job& job, Event& event) {
+  if (auto* const request = std::get_if<NetworkRequest>(&job.request)) {
+    event.body = Find(request->network).Run(job.cancellation.run_options(), request->inputs);
+    return;
+  }
+  auto& request = std::get<RenderRequest>(job.request);
+  if (request.cfg > 1) Find("denoiserUncond").Expect({"sample", "timestep"}, {"v"});
+  Sink sink(*this, job);
+  Render render(networks_, config_.model, std::move(request), job.cancellation, sink, costs_);
+  event.body = render.Run();
+}
+
+}  // namespace echomimic

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "job.h"
+#include "model.h"
+#include "progress.h"
+#include "render.h"
+#include "request.h"
+
+namespace echomimic {
+
+struct EngineConfig {
+  ModelSpec model;
+  std::string provider;  // "cpu"
+  int threads = 1;
+  bool guidance_by_default = false;  // load the unconditional network with the others
+};
+
+// One network on given inputs, for checks and measurements.
+struct NetworkRequest {
+  std::string network;
+  std::vector<NamedTensor> inputs;
+};
+
+// What the engine tells its owner. `id` is the job's; 0 is the engine itself.
+struct Loaded {
+  double milliseconds = 0;
+};
+struct Failed {
+  ErrorCode code;
+  std::string message;
+};
+struct Closed {};
+using Outputs = std::vector<NamedTensor>;
+struct Event {
+  int id = 0;
+  std::variant<Loaded, Failed, Closed, Progress, FrameChunk, LatentsSnapshot, RenderResult, Outputs>
+      body;
+};
+
+// Owns the networks and the thread on which they are loaded, run and freed. Every method may be
+// called from any thread, and none of them waits for that thread except Join. Each job ends with
+// exactly one RenderResult, Outputs or Failed; the thread ends with Closed.
+class Engine {
+ public:
+  using Emit = std::function<void(Event)>;
+
+  // Starts loading at once; Loaded or Failed with id 0 follows.
+  Engine(EngineConfig config, Emit emit);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Throws ENGINE_BUSY, ENGINE_DISPOSED or ENGINE_OPTION_INVALID.
+  void Submit(int id, RenderRequest request);
+  void Submit(int id, NetworkRequest request);
+  void Cancel(int id);
+  // Tells that a chunk of frames of job `id` was taken.
+  void Acknowledge(int id);
+  // Stops the running job, frees the networks and ends the thread.
+  void Dispose();
+  void Join();
+
+ private:
+  struct Job;
+  class Sink;
+
+  void Main();
+  void Load();
+  std::unique_ptr<Network> Open(const std::string& name);
+  void Execute(Job& job, Event& event);
+  void Enqueue(std::unique_ptr<Job> job);
+  Network& Find(const std::string& name);
+
+  const EngineConfig config_;
+  const Emit emit_;
+  std::thread thread_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::shared_ptr<Job> job_;  // waiting or running
+  bool disposed_ = false;
+
+  // Only the engine's thread touches these after the constructor.
+  Ort::SessionOptions session_options_{nullptr};
+  Networks networks_;
+  Costs costs_;
+};
+
+}  // namespace echomimic

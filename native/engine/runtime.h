@@ -1,0 +1,20 @@
+#pragma once
+
+#include <onnxruntime_cxx_api.h>
+
+#include <string>
+
+namespace echomimic {
+
+// Loads ONNX Runtime's library; the first call decides for the whole process. Returns its version.
+// Throws ENGINE_RUNTIME_MISSING.
+std::string LoadRuntime(const std::string& library);
+
+// The process-wide environment. It is never destroyed, so that nothing of ONNX Runtime has to be
+// torn down while the process exits. Its thread pool has the size that the first caller asks for.
+Ort::Env& Environment(int threads);
+
+// Options of a session on the CPU provider with `threads` threads.
+Ort::SessionOptions CpuSessionOptions(int threads);
+
+}  // namespace echomimic

@@ -1,0 +1,88 @@
+// Builds the native addon with cmake-js where CMake is installed, otherwise with node-gyp; an
+// argument "cmake" or "gyp" names the builder. Nothing happens when the last build is up to date.
+import { createHash } from 'node:crypto';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { headersFolder } from './onnxruntime-headers.mjs';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const jobs = String(Math.min(availableParallelism(), 16));
+
+const builders = {
+  cmake: {
+    addon: join(root, 'build', 'cmake', 'Release', 'echomimic.node'),
+    commands: [
+      [
+        'cmake-js/bin/cmake-js',
+        'compile',
+        '--out',
+        join('build', 'cmake'),
+        '--config',
+        'Release',
+        '--parallel',
+        jobs,
+      ],
+    ],
+  },
+  gyp: {
+    addon: join(root, 'build', 'gyp', 'echomimic.node'),
+    commands: [
+      ['node-gyp/bin/node-gyp.js', 'configure', '--loglevel=warn'],
+      ['node-gyp/bin/node-gyp.js', 'build', '--loglevel=warn', `--jobs=${jobs}`],
+    ],
+  },
+};
+
+function hasProgram(program) {
+  return (process.env.PATH ?? '')
+    .split(delimiter)
+    .some((folder) => folder !== '' && existsSync(join(folder, program)));
+}
+
+function chooseBuilder(wanted) {
+  if (wanted !== undefined && !(wanted in builders)) {
+    throw new Error(`unknown builder "${wanted}": cmake or gyp`);
+  }
+  return wanted ?? (hasProgram('cmake') ? 'cmake' : 'gyp');
+}
+
+function filesUnder(folder) {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    return entry.isDirectory() ? filesUnder(path) : [path];
+  });
+}
+
+/** Everything that the binary depends on, as one digest. */
+function fingerprint(name, headers) {
+  const hash = createHash('sha256');
+  const sources = filesUnder('native').filter((path) => /\.(cc|h|txt)$/.test(path));
+  const files = [...sources, 'CMakeLists.txt', 'binding.gyp', 'package-lock.json'];
+  for (const path of files.sort()) hash.update(path).update(readFileSync(join(root, path)));
+  hash.update(readFileSync(join(headers, 'onnxruntime_c_api.h')));
+  const { platform, arch, env } = process;
+  const flags = [env.CC, env.CXX, env.CFLAGS, env.CXXFLAGS];
+  hash.update(JSON.stringify([name, platform, arch, flags]));
+  return hash.digest('hex');
+}
+
+const name = chooseBuilder(process.argv[2]);
+const { addon, commands } = builders[name];
+const stamp = `${addon}.stamp`;
+const digest = fingerprint(name, headersFolder());
+if (!existsSync(addon) || !existsSync(stamp) || readFileSync(stamp, 'utf8') !== digest) {
+  for (const [script, ...args] of commands) {
+    const done = spawnSync(process.execPath, [join(root, 'node_modules', script), ...args], {
+      cwd: root,
+      stdio: ['ignore', 2, 2],
+    });
+    if (done.status !== 0) {
+      console.error(`build-addon: ${script} ${args.join(' ')} failed; its output stands above`);
+      process.exit(1);
+    }
+  }
+  writeFileSync(stamp, digest);
+}
