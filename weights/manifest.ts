@@ -1,10 +1,9 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { CodedError } from '../src/errors.js';
+import { hashFile } from './hash.js';
 
 export const manifestName = 'manifest.json';
 
@@ -140,15 +139,6 @@ export function checkManifest(value: unknown, path: string): Manifest {
     throw new CodedError('MODEL_INVALID', `${path}: contextFrames exceeds maxFrames`);
   }
   return value;
-}
-
-/** SHA-256 of a file, streamed. */
-export async function hashFile(path: string, signal?: AbortSignal): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const piece of createReadStream(path, { highWaterMark: 4 << 20, signal })) {
-    hash.update(piece as Buffer);
-  }
-  return hash.digest('hex');
 }
 
 /** Checks every file of a model folder against its manifest, sizes first. */

@@ -1,5 +1,5 @@
 export { openCheckpoint } from './open.js';
 export { bfloatToFloat, floatToHalf, halfToFloat } from './half.js';
-export { MergedSource, renamed, type WeightSource } from './source.js';
+export { MergedSource, type WeightSource } from './source.js';
 export { elementCount } from './types.js';
 export type { Checkpoint, DType, Plain, TensorInfo } from './types.js';

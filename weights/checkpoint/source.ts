@@ -1,5 +1,5 @@
 import { CodedError } from '../../src/errors.js';
-import { elementCount, type Checkpoint, type TensorInfo } from './types.js';
+import type { Checkpoint } from './types.js';
 
 /**
  * Where a network's builder takes its tensors from. While it plans, a builder names every key of its
@@ -23,8 +23,6 @@ const same = (a: readonly number[], b: readonly number[]) =>
 
 /** Several checkpoints as one: the first that has a key gives it. */
 export class MergedSource implements WeightSource {
-  private readonly known = new Set<string>();
-
   /** `home` tells which file ought to hold a key that none has. */
   constructor(
     private readonly checkpoints: readonly Checkpoint[],
@@ -68,36 +66,9 @@ export class MergedSource implements WeightSource {
         `${holder.path}: key ${key} is ${dtype}, a float tensor was expected`,
       );
     }
-    this.known.add(key);
   }
 
   read(key: string): Promise<Float32Array> {
     return this.holder(key).read(key);
   }
-
-  /** Number of weights in all expected tensors. */
-  get parameters(): number {
-    return [...this.known].reduce((sum, key) => sum + elementCount(this.shape(key)), 0);
-  }
-
-  /** Keys of `checkpoint` that no network of this source expected. */
-  unexpected(checkpoint: Checkpoint): string[] {
-    return checkpoint.keys().filter((key) => !this.known.has(key));
-  }
-}
-
-/** A checkpoint whose keys go by other names, for files that were written with older ones. */
-export function renamed(checkpoint: Checkpoint, rename: (key: string) => string): Checkpoint {
-  const original = new Map(checkpoint.keys().map((key) => [rename(key), key]));
-  const of = (key: string) => original.get(key) ?? key;
-  return {
-    path: checkpoint.path,
-    format: checkpoint.format,
-    scalars: checkpoint.scalars,
-    keys: () => [...original.keys()],
-    has: (key) => original.has(key),
-    info: (key): TensorInfo => checkpoint.info(of(key)),
-    read: (key) => checkpoint.read(of(key)),
-    close: () => checkpoint.close(),
-  };
 }

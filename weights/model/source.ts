@@ -1,14 +1,8 @@
 import { CodedError } from '../../src/errors.js';
+import type { WeightSource } from '../checkpoint/index.js';
 import type { Weight } from '../graph/weight.js';
 
-/** The tensors of one network: one checkpoint file or several layered ones. */
-export interface WeightSource {
-  /** The file, for messages. */
-  readonly path: string;
-  has(key: string): boolean;
-  shape(key: string): readonly number[];
-  read(key: string): Promise<Float32Array>;
-}
+export type { WeightSource };
 
 const show = (dims: readonly number[]) => `[${dims.join(', ')}]`;
 
@@ -44,14 +38,7 @@ export class Params {
   get(name: string, dims: readonly number[], aliases: readonly string[] = []): Weight {
     const key = this.prefix + ([name, ...aliases].find((n) => this.has(n)) ?? name);
     this.#known.add(key);
-    const shape = this.shapeOf(key, show(dims));
-    const same = shape.length === dims.length && shape.every((n, i) => n === dims[i]);
-    if (!same) {
-      throw new CodedError(
-        'CHECKPOINT_SHAPE_MISMATCH',
-        `${this.source.path}: ${key} is ${show(shape)}, the config makes it ${show(dims)}`,
-      );
-    }
+    this.source.expect(key, dims);
     return { dims, read: () => this.source.read(key) };
   }
 
@@ -60,16 +47,17 @@ export class Params {
     const key = this.prefix + name;
     this.#known.add(key);
     const wanted = show(pattern).replaceAll('-1', '*');
-    const shape = this.shapeOf(key, wanted);
+    const shape = this.source.shape(key);
     const fits =
       shape.length === pattern.length &&
       shape.every((n, i) => n > 0 && (pattern[i] === -1 || pattern[i] === n));
     if (!fits) {
       throw new CodedError(
         'CHECKPOINT_SHAPE_MISMATCH',
-        `${this.source.path}: ${key} is ${show(shape)}, expected ${wanted}`,
+        `${this.source.fileOf(key)}: key ${key} has the shape ${show(shape)}, expected ${wanted}`,
       );
     }
+    this.source.expect(key, shape);
     return { dims: shape, read: () => this.source.read(key) };
   }
 
@@ -78,15 +66,5 @@ export class Params {
     let n = 0;
     while (this.has(name(n))) n++;
     return n;
-  }
-
-  private shapeOf(key: string, wanted: string): readonly number[] {
-    if (!this.source.has(key)) {
-      throw new CodedError(
-        'CHECKPOINT_KEY_MISSING',
-        `${this.source.path}: ${key} ${wanted} is missing`,
-      );
-    }
-    return this.source.shape(key);
   }
 }
