@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
+import { delimiter, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { headersFolder } from './onnxruntime-headers.mjs';
 
@@ -64,16 +64,27 @@ function fingerprint(name, headers) {
   for (const path of files.sort()) hash.update(path).update(readFileSync(join(root, path)));
   hash.update(readFileSync(join(headers, 'onnxruntime_c_api.h')));
   const { platform, arch, env } = process;
-  const flags = [env.CC, env.CXX, env.CFLAGS, env.CXXFLAGS];
+  const flags = [env.CC, env.CXX, env.CFLAGS, env.CXXFLAGS, env.ONNXRUNTIME_ROOT];
   hash.update(JSON.stringify([name, platform, arch, flags]));
   return hash.digest('hex');
 }
 
 const name = chooseBuilder(process.argv[2]);
 const { addon, commands } = builders[name];
-const stamp = `${addon}.stamp`;
+// The stamp stands beside the addon, and tells native/load.ts which library fits the headers.
+const stamp = `${addon}.json`;
 const digest = fingerprint(name, headersFolder());
-if (!existsSync(addon) || !existsSync(stamp) || readFileSync(stamp, 'utf8') !== digest) {
+
+function upToDate() {
+  if (!existsSync(addon) || !existsSync(stamp)) return false;
+  try {
+    return JSON.parse(readFileSync(stamp, 'utf8')).digest === digest;
+  } catch {
+    return false; // half-written
+  }
+}
+
+if (!upToDate()) {
   for (const [script, ...args] of commands) {
     const done = spawnSync(process.execPath, [join(root, 'node_modules', script), ...args], {
       cwd: root,
@@ -84,5 +95,9 @@ if (!existsSync(addon) || !existsSync(stamp) || readFileSync(stamp, 'utf8') !== 
       process.exit(1);
     }
   }
-  writeFileSync(stamp, digest);
+  const { ONNXRUNTIME_ROOT: runtimeRoot } = process.env;
+  writeFileSync(
+    stamp,
+    JSON.stringify({ digest, builder: name, runtimeRoot: runtimeRoot ? resolve(runtimeRoot) : null }),
+  );
 }

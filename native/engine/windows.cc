@@ -19,7 +19,7 @@ std::vector<Window> MakeWindows(int frames, int context, int overlap, int step) 
 
 StreamingOrder OrderForStreaming(const std::vector<Window>& windows, int frames) {
   std::vector<std::vector<int>> covering(frames);
-  for (size_t w = 0; w < windows.size(); w++) {
+  for (std::size_t w = 0; w < windows.size(); w++) {
     for (const int frame : windows[w]) covering[frame].push_back(static_cast<int>(w));
   }
   StreamingOrder order;

@@ -1,0 +1,150 @@
+/**
+ * The contract of the binary. Only native/load.ts loads it and only native/*.ts use it; everybody
+ * else uses native/index.ts, which validates what crosses.
+ */
+
+export interface AddonTensor {
+  shape: number[];
+  data: Float32Array;
+}
+
+export interface AddonPicture {
+  width: number;
+  height: number;
+  data: Uint8Array;
+}
+
+export interface AddonSchedule {
+  trainSteps: number;
+  betaStart: number;
+  betaEnd: number;
+}
+
+export interface AddonConfig {
+  provider: 'cpu';
+  threads: number;
+  /** Whether to load the unconditional network at once, not at the first clip that needs it. */
+  guidanceByDefault: boolean;
+  networks: { name: string; path: string }[];
+  bank: string[];
+  audio: {
+    sampleRate: number;
+    hop: number;
+    melBins: number;
+    blockFrames: number;
+    /** Encoder states kept per position. */
+    states: number;
+    width: number;
+    positionsPerSecond: number;
+    windowBefore: number;
+    windowAfter: number;
+  };
+  latent: { channels: number; downscale: number };
+  maxContext: number;
+  schedule: AddonSchedule;
+}
+
+export interface AddonRender {
+  image: AddonPicture;
+  faceMask: AddonPicture;
+  audio: Float32Array;
+  fps: number;
+  steps: number;
+  cfg: number;
+  seed: bigint;
+  frames?: number | undefined;
+  contextFrames: number;
+  contextOverlap: number;
+  noise?: Float32Array | undefined;
+  wantLatents: boolean;
+}
+
+export type Stage = 'audio' | 'reference' | 'denoise' | 'decode';
+
+/**
+ * Everything the engine's thread tells. Each job (its `id` is the caller's) ends with exactly one
+ * `rendered`, `outputs` or `failed`; the engine itself (id 0) says `loaded` or `failed` once and
+ * ends with `closed`.
+ */
+export type AddonEvent = { id: number } & (
+  | { kind: 'loaded'; milliseconds: number }
+  | { kind: 'failed'; code: string; message: string }
+  | { kind: 'closed' }
+  | {
+      kind: 'progress';
+      percent: number;
+      stage: Stage;
+      step: number;
+      steps: number;
+      window: number;
+      windows: number;
+      framesDone: number;
+      frames: number;
+    }
+  | {
+      kind: 'frames';
+      first: number;
+      count: number;
+      width: number;
+      height: number;
+      data: Uint8Array;
+    }
+  | { kind: 'latents'; step: number; latents: AddonTensor }
+  | {
+      kind: 'rendered';
+      frames: number;
+      width: number;
+      height: number;
+      fps: number;
+      seed: bigint;
+      timings: Record<Stage | 'total', number>;
+    }
+  | { kind: 'outputs'; outputs: Record<string, AddonTensor> }
+);
+
+export interface AddonEngine {
+  /** Starts a clip; throws ENGINE_OPTION_INVALID, ENGINE_BUSY or ENGINE_DISPOSED. */
+  render(id: number, request: AddonRender): void;
+  /** Starts one run of one network; throws like `render`. */
+  run(
+    id: number,
+    request: { network: string; inputs: ({ name: string } & AddonTensor)[] },
+  ): void;
+  cancel(id: number): void;
+  /** Tells that the oldest `frames` event of a job was taken; at most two are under way. */
+  acknowledge(id: number): void;
+  dispose(): void;
+  /** Keeps the process alive until `release`. */
+  hold(): void;
+  release(): void;
+}
+
+export interface Addon {
+  Engine: new (config: AddonConfig, onEvent: (event: AddonEvent) => void) => AddonEngine;
+  errorCodes: string[];
+  /** Loads ONNX Runtime's library, once per process; returns its version. */
+  loadRuntime(path: string): string;
+  physicalCores(): number;
+  frameCount(options: {
+    hop: number;
+    blockFrames: number;
+    positionsPerSecond: number;
+    samples: number;
+    fps: number;
+  }): number;
+  schedule(options: AddonSchedule & { steps: number }): {
+    alphasCumprod: Float64Array;
+    /** Each step makes `keep * x + turn * v` of the latents x and the prediction v. */
+    steps: { timestep: number; keep: number; turn: number }[];
+  };
+  windows(options: {
+    frames: number;
+    contextFrames: number;
+    contextOverlap: number;
+    step: number;
+    /** Whether to order the windows so that the first frames are finished first. */
+    streaming: boolean;
+  }): { windows: number[][]; ready: number[] };
+  noise(options: { seed: bigint; frame: number; count: number }): Float32Array;
+  philox(counter: number[], key: number[]): number[];
+}

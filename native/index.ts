@@ -1,0 +1,269 @@
+import { randomBytes } from 'node:crypto';
+import { CodedError, type ErrorCode, codeOf } from '../src/errors.js';
+import type { AddonEngine, AddonEvent, AddonTensor, Stage } from './addon.js';
+import { type Device, chooseDevice, devices } from './devices.js';
+import { native } from './load.js';
+import { type ModelFolder, openModel } from './model.js';
+import {
+  type LoadOptions,
+  LoadOptionsSchema,
+  type RenderOptions,
+  RenderOptionsSchema,
+  checkOptions,
+} from './options.js';
+
+export { devices, type Device, type LoadOptions, type RenderOptions, type Stage };
+export type Tensor = AddonTensor;
+
+/** `step`, `window` and `framesDone` count what is done; `percent` never falls and ends at 100. */
+export type Progress = Omit<Extract<AddonEvent, { kind: 'progress' }>, 'id' | 'kind'>;
+/** `count` frames from number `first` on, RGB, one after the other. */
+export type Frames = Omit<Extract<AddonEvent, { kind: 'frames' }>, 'id' | 'kind'>;
+
+export interface RenderHooks {
+  onProgress?: ((progress: Progress) => void) | undefined;
+  /** Called in order; the engine waits for the returned promise when two chunks are under way. */
+  onFrames: (frames: Frames) => void | Promise<void>;
+  /** Latents `[channels, frames, rows, columns]` after the last step, before anything is shown. */
+  onLatents?: ((latents: Tensor, step: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface RenderResult {
+  frames: number;
+  width: number;
+  height: number;
+  fps: number;
+  seed: bigint;
+  /** Milliseconds per stage, without waiting for onFrames; `total` is all of it. */
+  timings: Record<Stage | 'total', number>;
+}
+
+export interface EngineInfo {
+  model: { name: string; folder: string; precision: string; accelerated: boolean };
+  defaults: ModelFolder['manifest']['defaults'];
+  device: Device;
+  provider: string;
+  threads: number;
+  runtimeVersion: string;
+  loadMilliseconds: number;
+}
+
+/** What a job waits for. `fail` gets the error that the caller shall see. */
+interface Job {
+  onEvent(event: AddonEvent): void;
+  succeed(event: AddonEvent): void;
+  fail(error: unknown): void;
+  site: Error;
+}
+
+/** An engine's error with the stack of the call that it answers. */
+function errorAt(site: Error, code: string, message: string, cause?: unknown): CodedError {
+  const error = new CodedError(code as ErrorCode, message, { cause });
+  const frames = site.stack?.split('\n').slice(1).join('\n') ?? '';
+  error.stack = `${error.name}: ${message}\n${frames}`;
+  return error;
+}
+
+/** Engines that have work; keeps them from being collected while their promises are pending. */
+const working = new Set<Engine>();
+
+/**
+ * A loaded model on one device, with a thread of its own. One job at a time: a second one is
+ * refused with ENGINE_BUSY. An engine that is not disposed does not keep the process alive.
+ */
+export class Engine {
+  readonly #engine: AddonEngine;
+  readonly #info: EngineInfo;
+  readonly #model: ModelFolder;
+  readonly #jobs = new Map<number, Job>();
+  readonly #closed: Promise<void>;
+  #markClosed!: () => void;
+  #nextId = 1;
+  #disposing = false;
+
+  private constructor(model: ModelFolder, options: LoadOptions) {
+    const { addon, runtimeVersion } = native();
+    const { device, provider } = chooseDevice(options);
+    const threads = options.threads ?? device.cores;
+    this.#model = model;
+    const { name, precision, accelerated, defaults } = model.manifest;
+    this.#info = {
+      model: { name, folder: model.folder, precision, accelerated },
+      defaults,
+      device,
+      provider,
+      threads,
+      runtimeVersion,
+      loadMilliseconds: 0,
+    };
+    this.#closed = new Promise((resolve) => (this.#markClosed = resolve));
+    // The addon must not hold this object, or an engine that nobody uses could never be collected.
+    const weak = new WeakRef(this);
+    this.#engine = new addon.Engine({ ...model.config, provider, threads }, (event) => {
+      const engine = weak.deref();
+      if (engine !== undefined) engine.#receive(event);
+    });
+  }
+
+  /** Loads a model; everything slow happens on the engine's thread. */
+  static async load(options: LoadOptions): Promise<Engine> {
+    const site = new Error();
+    const checked = checkOptions(LoadOptionsSchema, options);
+    chooseDevice(checked);
+    const engine = new Engine(await openModel(checked.model), checked);
+    await engine.#start(0, site, (event, resolve: (nothing: undefined) => void) => {
+      if (event.kind === 'loaded') engine.#info.loadMilliseconds = event.milliseconds;
+      resolve(undefined);
+    });
+    return engine;
+  }
+
+  info(): EngineInfo {
+    return structuredClone(this.#info);
+  }
+
+  /** Frames of a clip of so many samples at 16 kHz; one or two more than its length times fps. */
+  frameCount(samples: number, fps: number = this.#info.defaults.fps): number {
+    const { hop, blockFrames, positionsPerSecond } = this.#model.manifest.audio;
+    return native().addon.frameCount({ hop, blockFrames, positionsPerSecond, samples, fps });
+  }
+
+  /** Makes one clip. Rejects with an ENGINE_* code, or with what a hook threw. */
+  async render(options: RenderOptions, hooks: RenderHooks): Promise<RenderResult> {
+    const site = new Error();
+    const { signal, onFrames, onProgress, onLatents } = hooks;
+    const { defaults } = this.#info;
+    const checked = checkOptions(RenderOptionsSchema, options);
+    if (signal?.aborted) throw errorAt(site, 'ENGINE_CANCELLED', 'the work was cancelled');
+    const contextFrames = checked.contextFrames ?? defaults.contextFrames;
+    const request = {
+      ...checked,
+      fps: checked.fps ?? defaults.fps,
+      steps: checked.steps ?? defaults.steps,
+      cfg: checked.cfg ?? defaults.cfg,
+      seed: BigInt(checked.seed ?? randomBytes(6).readUIntBE(0, 6)),
+      contextFrames,
+      contextOverlap: checked.contextOverlap ?? Math.min(defaults.contextOverlap, contextFrames - 1),
+      wantLatents: onLatents !== undefined,
+    };
+    const id = this.#nextId++;
+    let hookFailure: { error: unknown } | undefined;
+    const guard = async (hook: () => void | Promise<void>): Promise<void> => {
+      try {
+        await hook();
+      } catch (error) {
+        hookFailure ??= { error };
+        this.#engine.cancel(id);
+      }
+    };
+    const onEvent = (event: AddonEvent): void => {
+      if (hookFailure !== undefined) return;
+      if (event.kind === 'progress') {
+        const { id: _, kind: __, ...progress } = event;
+        void guard(() => onProgress?.(progress));
+      } else if (event.kind === 'latents') {
+        void guard(() => onLatents?.(event.latents, event.step));
+      } else if (event.kind === 'frames') {
+        const { id: _, kind: __, ...frames } = event;
+        void guard(() => onFrames(frames)).then(() => this.#engine.acknowledge(id));
+      }
+    };
+    const cancel = (): void => this.#engine.cancel(id);
+    signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      this.#submit(site, () => this.#engine.render(id, request));
+      return await this.#start(
+        id,
+        site,
+        (event, resolve: (result: RenderResult) => void) => {
+          if (event.kind !== 'rendered') return;
+          const { id: _, kind: __, ...result } = event;
+          resolve(result);
+        },
+        onEvent,
+      );
+    } catch (error) {
+      if (hookFailure !== undefined && codeOf(error) === 'ENGINE_CANCELLED') {
+        throw hookFailure.error;
+      }
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+
+  /** Runs one network as it is, for checks and measurements. */
+  async run(network: string, inputs: Record<string, Tensor>): Promise<Record<string, Tensor>> {
+    const site = new Error();
+    const id = this.#nextId++;
+    const list = Object.entries(inputs).map(([name, { shape, data }]) => ({ name, shape, data }));
+    this.#submit(site, () => this.#engine.run(id, { network, inputs: list }));
+    return this.#start(id, site, (event, resolve: (outputs: Record<string, Tensor>) => void) => {
+      if (event.kind === 'outputs') resolve(event.outputs);
+    });
+  }
+
+  /** Stops what is running (it rejects with ENGINE_DISPOSED), frees the model; may be repeated. */
+  async dispose(): Promise<void> {
+    if (!this.#disposing) {
+      this.#disposing = true;
+      working.add(this);
+      this.#engine.hold();
+      this.#engine.dispose();
+    }
+    await this.#closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+
+  #submit(site: Error, action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      throw errorAt(site, codeOf(error), (error as Error).message, error);
+    }
+  }
+
+  /** The promise of a job that was handed over; it is settled by #receive and nothing else. */
+  #start<T>(
+    id: number,
+    site: Error,
+    succeed: (event: AddonEvent, resolve: (value: T) => void) => void,
+    onEvent: (event: AddonEvent) => void = () => {},
+  ): Promise<T> {
+    working.add(this);
+    this.#engine.hold();
+    return new Promise<T>((resolve, reject) => {
+      this.#jobs.set(id, {
+        onEvent,
+        succeed: (event) => succeed(event, resolve),
+        fail: reject,
+        site,
+      });
+    });
+  }
+
+  #receive(event: AddonEvent): void {
+    if (event.kind === 'closed') {
+      working.delete(this);
+      this.#markClosed();
+      return;
+    }
+    const job = this.#jobs.get(event.id);
+    if (job === undefined) return;
+    if (event.kind === 'progress' || event.kind === 'frames' || event.kind === 'latents') {
+      job.onEvent(event);
+      return;
+    }
+    this.#jobs.delete(event.id);
+    if (this.#jobs.size === 0 && !this.#disposing) {
+      working.delete(this);
+      this.#engine.release();
+    }
+    if (event.kind === 'failed') job.fail(errorAt(job.site, event.code, event.message));
+    else job.succeed(event);
+  }
+}

@@ -1,0 +1,60 @@
+import { stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { CodedError } from '../src/errors.js';
+import { type Manifest, loadManifest } from '../weights/manifest.js';
+import type { AddonConfig } from './addon.js';
+
+export interface ModelFolder {
+  folder: string;
+  manifest: Manifest;
+  config: Omit<AddonConfig, 'provider' | 'threads'>;
+}
+
+/** Reads a model folder's manifest and makes of it what the addon wants to know. */
+export async function openModel(path: string): Promise<ModelFolder> {
+  const folder = resolve(path);
+  let manifest: Manifest;
+  try {
+    manifest = await loadManifest(folder);
+  } catch (error) {
+    throw new CodedError('ENGINE_MODEL_INVALID', `model: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  for (const file of manifest.files) {
+    const found = await stat(join(folder, file.path)).catch(() => undefined);
+    if (found?.size !== file.bytes) {
+      throw new CodedError(
+        'ENGINE_MODEL_INVALID',
+        `model: ${join(folder, file.path)} ${found ? `has ${found.size} bytes instead of ${file.bytes}` : 'is missing'}`,
+      );
+    }
+  }
+  const { audio, networks } = manifest;
+  return {
+    folder,
+    manifest,
+    config: {
+      guidanceByDefault: manifest.defaults.cfg > 1,
+      networks: Object.entries(networks).map(([name, { file, cpuFile }]) => ({
+        name,
+        path: join(folder, cpuFile ?? file),
+      })),
+      bank: manifest.bank,
+      audio: {
+        sampleRate: audio.sampleRate,
+        hop: audio.hop,
+        melBins: audio.melBins,
+        blockFrames: audio.blockFrames,
+        states: audio.layers + 1,
+        width: audio.width,
+        positionsPerSecond: audio.positionsPerSecond,
+        windowBefore: audio.windowBefore,
+        windowAfter: audio.windowAfter,
+      },
+      latent: manifest.latent,
+      maxContext: manifest.motion.maxFrames,
+      schedule: manifest.schedule,
+    },
+  };
+}
