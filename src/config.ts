@@ -131,6 +131,18 @@ export function childEnvironment(
   );
 }
 
+/** For programs that read untrusted files: what they need to run, none of our tokens. */
+export function toolEnvironment(
+  environment: Record<string, string | undefined> = process.env,
+): Record<string, string> {
+  const names = ['PATH', 'HOME', 'TMPDIR', 'LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH'];
+  const kept = names.flatMap((key) => {
+    const value = environment[key];
+    return value === undefined ? [] : [[key, value] as const];
+  });
+  return { ...Object.fromEntries(kept), LC_ALL: 'C' };
+}
+
 function describeProblems(raw: unknown): string[] {
   const problems = new Map<string, string>();
   for (const error of Value.Errors(settings, raw)) {

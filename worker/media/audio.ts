@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { CodedError } from '../../src/errors.js';
 import { cancelled, lastLine, runTool, startTool, throwIfCancelled } from './process.js';
 import { claimedWavSeconds } from './wav.js';
@@ -63,25 +63,25 @@ function unreadable(stderr: string, cause: string): CodedError {
   return new CodedError('AUDIO_UNREADABLE', `${EXPECTED}; ${cause}: ${lastLine(stderr)}`);
 }
 
-async function fileHead(path: string, bytes: number): Promise<{ head: Buffer; size: number }> {
-  const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
-    const text = `the audio file could not be opened (${error.code ?? error.message})`;
-    throw new CodedError('AUDIO_UNREADABLE', text, { cause: error });
-  });
+async function fileHead(path: string, bytes: number): Promise<Buffer> {
+  let file: FileHandle | undefined;
   try {
-    const { size } = await file.stat();
-    const buffer = Buffer.alloc(bytes);
-    const { bytesRead } = await file.read(buffer, 0, bytes, 0);
-    return { head: buffer.subarray(0, bytesRead), size };
+    file = await open(path, 'r');
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(bytes), 0, bytes, 0);
+    return buffer.subarray(0, bytesRead);
+  } catch (error) {
+    const why = (error as NodeJS.ErrnoException).code ?? String(error);
+    const text = `the audio file could not be opened (${why})`;
+    throw new CodedError('AUDIO_UNREADABLE', text, { cause: error });
   } finally {
-    await file.close();
+    await file?.close();
   }
 }
 
 /** What the file says it holds. Nothing here is believed: `decodeAudio` counts what really comes. */
 export async function probeAudio(path: string, options: { signal?: AbortSignal | undefined } = {}) {
-  const { head, size } = await fileHead(path, 4096);
-  if (size === 0) throw new CodedError('AUDIO_EMPTY', `${EXPECTED}; the file has no bytes`);
+  const head = await fileHead(path, 4096);
+  if (head.length === 0) throw new CodedError('AUDIO_EMPTY', `${EXPECTED}; the file has no bytes`);
   const result = await runTool(
     'ffprobe',
     [
@@ -186,9 +186,10 @@ export async function decodeAudio(
 }
 
 function toFloat(chunks: Buffer[], count: number): Float32Array {
-  const samples = new Float32Array(count);
   const bytes = Buffer.concat(chunks);
-  for (let i = 0; i < count; i++) samples[i] = bytes.readInt16LE(i * 2) / 32768;
+  const samples = new Float32Array(count);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  for (let i = 0; i < count; i++) samples[i] = view.getInt16(i * 2, true) / 32768;
   return samples;
 }
 

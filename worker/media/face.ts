@@ -50,8 +50,8 @@ export function selectFace(faces: RawFace[]): RawFace | null {
 }
 
 interface Waiting {
-  resolve(faces: RawFace[]): void;
-  reject(error: Error): void;
+  resolve: (faces: RawFace[]) => void;
+  reject: (error: Error) => void;
 }
 
 function failed(why: string): CodedError {

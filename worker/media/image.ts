@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import sharp from 'sharp';
 import { CodedError } from '../../src/errors.js';
 import type { Pixels } from './crop.js';
@@ -25,20 +25,22 @@ function imageType(head: Buffer): 'jpeg' | 'png' | 'gif' | 'webp' | null {
 }
 
 async function readHead(path: string): Promise<Buffer> {
-  const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
-    const text = `the picture could not be opened (${error.code ?? error.message})`;
-    throw new CodedError('IMAGE_UNREADABLE', text, { cause: error });
-  });
+  let file: FileHandle | undefined;
   try {
+    file = await open(path, 'r');
     const { buffer, bytesRead } = await file.read(Buffer.alloc(16), 0, 16, 0);
     return buffer.subarray(0, bytesRead);
+  } catch (error) {
+    const why = (error as NodeJS.ErrnoException).code ?? String(error);
+    const text = `the picture could not be opened (${why})`;
+    throw new CodedError('IMAGE_UNREADABLE', text, { cause: error });
   } finally {
-    await file.close();
+    await file?.close();
   }
 }
 
 function unreadable(type: string, error: unknown): CodedError {
-  const reason = error instanceof Error ? error.message.split('\n')[0]! : String(error);
+  const reason = String(error instanceof Error ? error.message : error).replace(/\s*\n\s*/g, ' ');
   if (/pixel limit|dimensions? exceed|too large/i.test(reason)) {
     const text = `the ${type} picture has more than the ${MAX_PIXELS / 1e6} million pixels accepted`;
     return new CodedError('IMAGE_TOO_LARGE', text, { cause: error });

@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
+import { toolEnvironment } from '../../src/config.js';
 import { CodedError } from '../../src/errors.js';
 
 /**
@@ -50,23 +51,6 @@ function killWithProcess(child: ChildProcess): void {
   running.add(child);
 }
 
-/** Only what the tools need: no tokens or passwords of ours in a child that reads untrusted files. */
-function childEnvironment(): NodeJS.ProcessEnv {
-  const env: NodeJS.ProcessEnv = { AV_LOG_FORCE_NOCOLOR: '1', LC_ALL: 'C' };
-  for (const name of [
-    'PATH',
-    'HOME',
-    'TMPDIR',
-    'LD_LIBRARY_PATH',
-    'DYLD_LIBRARY_PATH',
-    'SystemRoot',
-  ]) {
-    const value = process.env[name];
-    if (value !== undefined) env[name] = value;
-  }
-  return env;
-}
-
 export function cancelled(): CodedError {
   return new CodedError('MEDIA_CANCELLED', 'the work on this media file was cancelled');
 }
@@ -99,7 +83,7 @@ export function startTool(tool: Tool, args: string[], options: ToolOptions): Too
   }
   const child = spawn(tool, args, {
     stdio: [options.input === true ? 'pipe' : 'ignore', 'pipe', 'pipe'],
-    env: childEnvironment(),
+    env: { ...toolEnvironment(), AV_LOG_FORCE_NOCOLOR: '1' },
     windowsHide: true,
   });
   killWithProcess(child);
