@@ -1,0 +1,26 @@
+import type { Config } from '../config.js';
+
+/** Names of everything in Redis. The first four are the contract with clients. */
+export const keys = {
+  queue: (config: Config, gpuId: number) => config.queueName.replaceAll('{gpu_id}', String(gpuId)),
+  gpuStatus: (gpuId: number) => `gpu_status:${gpuId}`,
+  state: (taskId: string) => `task:${taskId}`,
+  dead: (queue: string) => `${queue}:dead`,
+  lease: (taskId: string) => `task_lease:${taskId}`,
+  processing: (queue: string, worker: string) => `${queue}${separator}${worker}`,
+  suspects: (processing: string) => `${processing}:suspects`,
+  /** Sorted set: the processing lists in use, by the time of their worker's last heartbeat. */
+  workers: 'task_workers',
+  recoveryTurn: 'task_recovery_turn',
+} as const;
+
+const separator = ':processing:';
+
+/** The queue that a processing list takes from. */
+export function queueOf(processing: string): string {
+  return processing.slice(0, processing.lastIndexOf(separator));
+}
+
+export function workerOf(processing: string): string {
+  return processing.slice(processing.lastIndexOf(separator) + separator.length);
+}

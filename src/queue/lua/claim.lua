@@ -1,0 +1,34 @@
+-- KEYS processing lease state suspects
+-- ARGV raw token lease_ms state_ms channel message fields...
+local processing, lease, state, suspects = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local raw, token, lease_ms, state_ms, channel, message = unpack(ARGV, 1, 6)
+if redis.call('LPOS', processing, raw) == false then return {'lost', 0} end
+
+local owner = redis.call('GET', lease)
+if owner == token then
+  return {'claimed', tonumber(redis.call('HGET', state, 'attempts'))}
+end
+if owner then
+  redis.call('LREM', processing, 1, raw)
+  return {'duplicate', 0}
+end
+
+local fingerprint = redis.sha1hex(raw)
+local status = redis.call('HGET', state, 'status')
+if is_terminal(status) then
+  if status == 'completed' and redis.call('HGET', state, 'fingerprint') == fingerprint then
+    redis.call('LREM', processing, 1, raw)
+    redis.call('PUBLISH', channel, redis.call('HGET', state, 'last'))
+    return {'done', 0}
+  end
+  local seq = redis.call('HGET', state, 'seq')
+  redis.call('DEL', state)
+  redis.call('HSET', state, 'seq', seq)
+end
+
+local attempt = redis.call('HINCRBY', state, 'attempts', 1)
+redis.call('SET', lease, token, 'PX', lease_ms)
+redis.call('HDEL', suspects, fingerprint)
+redis.call('HSET', state, 'token', token, 'fingerprint', fingerprint)
+publish(state, channel, state_ms, message, {unpack(ARGV, 7)})
+return {'claimed', attempt}

@@ -1,0 +1,12 @@
+-- The one way out of a claimed task, once per token.
+-- KEYS lease state processing dead; ARGV token raw state_ms channel message dead_entry fields...
+local lease, state, processing = KEYS[1], KEYS[2], KEYS[3]
+local token, raw = ARGV[1], ARGV[2]
+if redis.call('HGET', state, 'finished_by') == token then return 1 end
+if not holds(lease, state, processing, token, raw) then return 0 end
+redis.call('LREM', processing, 1, raw)
+redis.call('DEL', lease)
+redis.call('HSET', state, 'finished_by', token)
+publish(state, ARGV[4], ARGV[3], ARGV[5], {unpack(ARGV, 7)})
+if ARGV[6] ~= '' then bury(KEYS[4], ARGV[6]) end
+return 1

@@ -1,0 +1,17 @@
+-- Gives an entry back to the head of its queue; this attempt does not count against the task.
+-- KEYS lease state processing queue; ARGV token raw
+local lease, state, processing, queue = unpack(KEYS)
+local token, raw = unpack(ARGV)
+if token == '' then
+  if redis.call('EXISTS', lease) == 1 then return 0 end
+elseif not holds(lease, state, processing, token, raw) then
+  return 0
+end
+if redis.call('LREM', processing, 1, raw) == 0 then return 0 end
+redis.call('LPUSH', queue, raw)
+if token ~= '' then
+  redis.call('DEL', lease)
+  redis.call('HINCRBY', state, 'handed_back', 1)
+  redis.call('HSET', state, 'token', '')
+end
+return 1

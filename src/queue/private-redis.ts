@@ -1,0 +1,220 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { CodedError } from '../errors.js';
+import type { Log } from '../log.js';
+
+export interface PrivateRedisOptions {
+  /** Where the append-only file lies. */
+  readonly folder: string;
+  readonly program: string;
+  /** Taken when it is free, so that clients with default settings find us. */
+  readonly preferredPort?: number;
+  readonly log: Log;
+}
+
+const host = '127.0.0.1';
+const startMs = 20_000;
+const stopMs = 10_000;
+
+/** Our own redis-server on the loopback interface; it comes back, with its data, when it dies. */
+export class PrivateRedis {
+  readonly host = host;
+  readonly port: number;
+  readonly #options: PrivateRedisOptions;
+  #child: ChildProcess | undefined;
+  #stopping = false;
+  #restarts = 0;
+
+  private constructor(options: PrivateRedisOptions, port: number) {
+    this.#options = options;
+    this.port = port;
+  }
+
+  static async start(options: PrivateRedisOptions): Promise<PrivateRedis> {
+    await mkdir(options.folder, { recursive: true, mode: 0o700 });
+    await stopLeftover(options);
+    const { preferredPort } = options;
+    const port =
+      preferredPort !== undefined && (await isFree(preferredPort))
+        ? preferredPort
+        : await freePort();
+    const redis = new PrivateRedis(options, port);
+    await redis.#launch();
+    return redis;
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  async #launch(): Promise<void> {
+    const { folder, program, log } = this.#options;
+    const child = spawn(
+      program,
+      [
+        ...['--bind', host, '--port', String(this.port), '--protected-mode', 'yes'],
+        ...['--dir', folder, '--appendonly', 'yes', '--appendfsync', 'everysec', '--save', ''],
+        ...['--maxmemory-policy', 'noeviction', '--daemonize', 'no', '--loglevel', 'warning'],
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe'], detached: true },
+    );
+    this.#child = child;
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk: Buffer) => (output = (output + chunk.toString()).slice(-2000)));
+    }
+    let failure: Error | undefined;
+    const ended = new Promise<void>((resolve) => {
+      child.once('error', (error) => {
+        failure = error;
+        resolve();
+      });
+      child.once('exit', () => resolve());
+    });
+    const answered = await Promise.race([this.#answers(), ended.then(() => false)]);
+    if (!answered) {
+      child.kill('SIGKILL');
+      if ((failure as NodeJS.ErrnoException | undefined)?.code === 'ENOENT') {
+        throw new CodedError(
+          'REDIS_SERVER_MISSING',
+          `"${program}" is not installed: install it (Debian, Ubuntu: apt install redis-server; ` +
+            'macOS: brew install redis), or name a running server with REDIS_HOST and REDIS_PORT',
+        );
+      }
+      throw new CodedError('REDIS_UNAVAILABLE', `redis-server did not start: ${output.trim()}`);
+    }
+    await writeFile(
+      join(folder, 'server.json'),
+      JSON.stringify({ pid: child.pid, port: this.port }),
+    );
+    log.info({ port: this.port, pid: child.pid, folder }, 'private Redis runs');
+    void ended.then(() => this.#restart(child, output));
+  }
+
+  #restart(child: ChildProcess, output: string): void {
+    if (this.#stopping || this.#child !== child) return;
+    const wait = Math.min(100 * 2 ** this.#restarts++, 10_000);
+    this.#options.log.error(
+      { wait, output: output.trim() },
+      'the private Redis died; restarting it',
+    );
+    setTimeout(() => {
+      if (this.#stopping) return;
+      this.#launch().then(
+        () => (this.#restarts = 0),
+        (err: unknown) => {
+          this.#options.log.error({ err }, 'the private Redis does not come back');
+          this.#restart(this.#child as ChildProcess, '');
+        },
+      );
+    }, wait);
+  }
+
+  /** Whether it serves; it answers LOADING while it reads its append-only file. */
+  async #answers(): Promise<boolean> {
+    const redis = probe(this.port);
+    const deadline = Date.now() + startMs;
+    try {
+      while (Date.now() < deadline && !this.#stopping) {
+        const pid = await serverPid(redis).catch(() => undefined);
+        if (pid === this.#child?.pid) return true;
+        await new Promise((resolve) => setTimeout(resolve, 30));
+      }
+      return false;
+    } finally {
+      redis.disconnect();
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), stopMs);
+    await ended;
+    clearTimeout(timer);
+    await rm(join(this.#options.folder, 'server.json'), { force: true });
+  }
+}
+
+function probe(port: number): Redis {
+  const redis = new Redis({
+    host,
+    port,
+    lazyConnect: true,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => null,
+    connectTimeout: 1000,
+    commandTimeout: 1000,
+    enableReadyCheck: false,
+  });
+  redis.on('error', () => undefined);
+  return redis;
+}
+
+async function serverPid(redis: Redis): Promise<number | undefined> {
+  if (redis.status !== 'ready') await redis.connect();
+  await redis.ping();
+  const match = /process_id:(\d+)/.exec(await redis.info('server'));
+  return match === null ? undefined : Number(match[1]);
+}
+
+/** A server whose parent was killed still holds the append-only file: it is asked to end. */
+async function stopLeftover({ folder, log }: PrivateRedisOptions): Promise<void> {
+  let left: { pid?: unknown; port?: unknown };
+  try {
+    left = JSON.parse(await readFile(join(folder, 'server.json'), 'utf8')) as typeof left;
+  } catch {
+    return;
+  }
+  if (typeof left.pid !== 'number' || typeof left.port !== 'number') return;
+  const redis = probe(left.port);
+  try {
+    if ((await serverPid(redis)) !== left.pid) return;
+    log.warn({ pid: left.pid, port: left.port }, 'ending the Redis of a run that was killed');
+    await redis.shutdown('NOSAVE').catch(() => undefined);
+    for (let i = 0; i < 200 && (await accepts(left.port)); i++) {
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+  } catch {
+    // Nothing answers there: nothing is left over.
+  } finally {
+    redis.disconnect();
+  }
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, host);
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
+}
+
+function listenOnce(port: number): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(undefined));
+    server.listen(port, host, () => {
+      const address = server.address();
+      const taken = typeof address === 'object' && address !== null ? address.port : undefined;
+      server.close(() => resolve(taken));
+    });
+  });
+}
+
+export async function isFree(port: number): Promise<boolean> {
+  return (await listenOnce(port)) !== undefined;
+}
+
+/** A port of the loopback interface that nothing uses just now. */
+export async function freePort(): Promise<number> {
+  const port = await listenOnce(0);
+  if (port === undefined) throw new CodedError('PORT_IN_USE', 'no port is free on 127.0.0.1');
+  return port;
+}

@@ -1,0 +1,113 @@
+import type { Config } from '../config.js';
+import { CodedError } from '../errors.js';
+import type { Log } from '../log.js';
+import { readEntry } from '../task/schema.js';
+import { failedUpdate } from '../task/update.js';
+import { keys, queueOf, workerOf } from './keys.js';
+import { type Redis, runVerb } from './redis.js';
+import { deadEntry, heartbeatMs, stateFields } from './worker-queue.js';
+
+/** A list whose worker has been silent for this long and that is empty is forgotten. */
+const forgetMs = 24 * heartbeatMs;
+
+export interface Recovered {
+  requeued: number;
+  failed: number;
+}
+
+/**
+ * Finds entries whose worker died: no live lease on two passes, `graceMs` apart. Any process may
+ * run it, several at once too.
+ */
+export class Recovery {
+  readonly #redis: Redis;
+  readonly #config: Config;
+  readonly #log: Log;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<unknown> | undefined;
+
+  constructor(redis: Redis, config: Config, log: Log) {
+    this.#redis = redis;
+    this.#config = config;
+    this.#log = log;
+  }
+
+  get graceMs(): number {
+    return Math.max(500, Math.floor(this.#config.tasks.leaseMs / 6));
+  }
+
+  start(): void {
+    const pass = () => {
+      this.#running ??= this.#turn()
+        .catch((err: unknown) => this.#log.warn({ err }, 'recovery failed; trying again'))
+        .finally(() => (this.#running = undefined));
+    };
+    pass();
+    this.#timer = setInterval(pass, this.graceMs * 1.1);
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#running;
+  }
+
+  /** One pass, unless another process had the turn just now. */
+  async #turn(): Promise<void> {
+    const turn = await this.#redis.set(keys.recoveryTurn, '1', 'PX', this.graceMs, 'NX');
+    if (turn !== null) await this.pass();
+  }
+
+  async pass(): Promise<Recovered> {
+    const total: Recovered = { requeued: 0, failed: 0 };
+    const lists = await this.#redis.zrange(keys.workers, '0', '-1', 'WITHSCORES');
+    for (let i = 0; i + 1 < lists.length; i += 2) {
+      const processing = lists[i] as string;
+      await this.#list(processing, '', total);
+      const silent = Date.now() - Number(lists[i + 1]) > forgetMs;
+      if (silent && (await this.#redis.llen(processing)) === 0) {
+        await this.#redis.zrem(keys.workers, processing);
+      }
+    }
+    return total;
+  }
+
+  /** Recovers at once what a worker held that is known to be dead. */
+  async workerDied(gpuId: number, worker: string): Promise<Recovered> {
+    const total: Recovered = { requeued: 0, failed: 0 };
+    const processing = keys.processing(keys.queue(this.#config, gpuId), worker);
+    await this.#list(processing, `${worker}:`, total);
+    await this.#redis.multi().zrem(keys.workers, processing).del(keys.gpuStatus(gpuId)).exec();
+    return total;
+  }
+
+  async #list(processing: string, deadWorker: string, total: Recovered): Promise<void> {
+    const queue = queueOf(processing);
+    // From the end, so that several entries come back to the head of the queue in their order.
+    for (const raw of (await this.#redis.lrange(processing, 0, -1)).reverse()) {
+      const entry = readEntry(raw);
+      const taskId = entry.taskId ?? '';
+      const { maxAttempts, stateMs } = this.#config.tasks;
+      const exhausted = new CodedError(
+        'TASK_ATTEMPTS_EXHAUSTED',
+        `the worker was lost ${maxAttempts} times while it ran this task`,
+      );
+      const update = failedUpdate(entry, 0, exhausted.code, exhausted.message);
+      const outcome = (await runVerb(
+        this.#redis,
+        'recover',
+        [
+          ...[processing, queue, keys.lease(taskId), keys.state(taskId)],
+          ...[keys.suspects(processing), keys.dead(queue)],
+        ],
+        [
+          ...[raw, this.graceMs, deadWorker, maxAttempts, stateMs, this.#config.progressChannel],
+          ...[JSON.stringify(update), deadEntry(raw, update), ...stateFields(update)],
+        ],
+      )) as string;
+      if (outcome === 'requeued' || outcome === 'failed') {
+        total[outcome]++;
+        this.#log.warn({ task: taskId, outcome, worker: workerOf(processing) }, 'task recovered');
+      }
+    }
+  }
+}

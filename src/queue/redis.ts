@@ -1,0 +1,74 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createHash } from 'node:crypto';
+import { Redis } from 'ioredis';
+import type { Config } from '../config.js';
+import type { Log } from '../log.js';
+import { projectRoot } from '../paths.js';
+
+export type { Redis } from 'ioredis';
+
+/**
+ * A connection that waits out a Redis that is away. Blocking commands and subscriptions need one
+ * of their own each.
+ */
+export function connectRedis(
+  config: Config,
+  log: Log,
+  options: { blockingTimeout?: number; connectionName?: string } = {},
+): Redis {
+  const { host, port, db, password } = config.redis;
+  const redis = new Redis({
+    host,
+    port,
+    db,
+    ...(password === undefined ? {} : { password }),
+    maxRetriesPerRequest: null,
+    connectTimeout: 10_000,
+    retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 6), 2000),
+    ...options,
+  });
+  let failing = false;
+  redis.on('error', (err: Error) => {
+    if (!failing) log.warn({ err, host, port }, 'Redis does not answer; trying again');
+    failing = true;
+  });
+  redis.on('ready', () => {
+    if (failing) log.info({ host, port }, 'Redis answers again');
+    failing = false;
+  });
+  return redis;
+}
+
+export type Verb = 'claim' | 'renew' | 'report' | 'finish' | 'reject' | 'handback' | 'recover';
+
+const sources = new Map<Verb, { text: string; sha: string }>();
+
+function sourceOf(verb: Verb): { text: string; sha: string } {
+  let source = sources.get(verb);
+  if (source === undefined) {
+    const read = (name: string) =>
+      readFileSync(join(projectRoot, 'src', 'queue', 'lua', `${name}.lua`), 'utf8');
+    const text = `${read('prelude')}\n${read(verb)}`;
+    source = { text, sha: createHash('sha1').update(text).digest('hex') };
+    sources.set(verb, source);
+  }
+  return source;
+}
+
+/** Runs the Lua script of a verb. Every one of them may be sent twice without harm. */
+export async function runVerb(
+  redis: Redis,
+  verb: Verb,
+  keyNames: readonly string[],
+  args: readonly (string | number)[],
+): Promise<unknown> {
+  const { text, sha } = sourceOf(verb);
+  const parameters = [...keyNames, ...args];
+  try {
+    return await redis.evalsha(sha, keyNames.length, ...parameters);
+  } catch (error) {
+    if (!(error as Error).message.startsWith('NOSCRIPT')) throw error;
+    return await redis.eval(text, keyNames.length, ...parameters);
+  }
+}

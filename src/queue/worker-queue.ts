@@ -1,0 +1,246 @@
+import { randomUUID } from 'node:crypto';
+import type { Config } from '../config.js';
+import type { CodedError } from '../errors.js';
+import type { Log } from '../log.js';
+import { type Entry, readEntry } from '../task/schema.js';
+import { completedUpdate, failedUpdate, progressUpdate, type TaskUpdate } from '../task/update.js';
+import { keys } from './keys.js';
+import { type Redis, connectRedis, runVerb } from './redis.js';
+
+/** How long a worker's own keys outlive its last heartbeat. */
+export const heartbeatMs = 5_000;
+const presenceSeconds = 15;
+const blockSeconds = 5;
+
+export interface Claim {
+  readonly raw: string;
+  readonly entry: Entry;
+  readonly taskId: string;
+  readonly token: string;
+  readonly attempt: number;
+}
+
+/** The state hash of a task, as far as an update says. */
+export function stateFields(update: TaskUpdate, extra: Record<string, string> = {}): string[] {
+  const fields: Record<string, string> = { ...extra, updated_at: update.timestamp };
+  for (const [name, value] of Object.entries(update)) {
+    if (name !== 'timestamp') fields[name] = String(value);
+  }
+  return Object.entries(fields).flat();
+}
+
+export function deadEntry(raw: string, update: TaskUpdate): string {
+  return JSON.stringify({
+    task_id: update.task_id,
+    code: update.code,
+    error: update.error,
+    at: update.timestamp,
+    raw: raw.slice(0, 64 * 1024),
+  });
+}
+
+/** One worker's side of a queue: takes entries, keeps them leased, ends each exactly once. */
+export class WorkerQueue {
+  readonly queue: string;
+  readonly processing: string;
+  readonly worker: string;
+  readonly redis: Redis;
+  readonly #blocking: Redis;
+  readonly #config: Config;
+  readonly #gpuId: number;
+  readonly #log: Log;
+  #status: 'idle' | 'busy' | undefined;
+  #heart: NodeJS.Timeout | undefined;
+  #lastBeat = 0;
+  #stopping = false;
+
+  constructor(config: Config, gpuId: number, worker: string, log: Log) {
+    this.#config = config;
+    this.#gpuId = gpuId;
+    this.#log = log;
+    this.worker = worker;
+    this.queue = keys.queue(config, gpuId);
+    this.processing = keys.processing(this.queue, worker);
+    this.redis = connectRedis(config, log);
+    this.#blocking = connectRedis(config, log, {
+      blockingTimeout: blockSeconds * 1000 + 5000,
+      connectionName: this.#blockingName(),
+    });
+  }
+
+  /** From now on the worker is seen: `idle`, or `busy` while it holds a task. */
+  async open(): Promise<void> {
+    await this.setStatus('idle');
+    this.#heart = setInterval(() => {
+      void this.#beat().catch((err: unknown) => this.#log.warn({ err }, 'heartbeat failed'));
+    }, heartbeatMs);
+  }
+
+  async setStatus(status: 'idle' | 'busy'): Promise<void> {
+    this.#status = status;
+    await this.#beat();
+  }
+
+  async #beat(): Promise<void> {
+    if (this.#status === undefined) return;
+    await this.redis
+      .multi()
+      .set(keys.gpuStatus(this.#gpuId), this.#status, 'EX', presenceSeconds)
+      .zadd(keys.workers, Date.now(), this.processing)
+      .exec();
+    this.#lastBeat = Date.now();
+  }
+
+  /** The next entry, which now stands in this worker's processing list; undefined on stop. */
+  async take(): Promise<string | undefined> {
+    while (!this.#stopping) {
+      try {
+        // Recovery must know the list before anything can be in it.
+        if (Date.now() - this.#lastBeat > 2 * heartbeatMs) await this.#beat();
+        const left = await this.redis.lindex(this.processing, 0);
+        if (left !== null) return left;
+        if (this.#isStopping()) break;
+        const raw = await this.#blocking.blmove(
+          this.queue,
+          this.processing,
+          'LEFT',
+          'RIGHT',
+          blockSeconds,
+        );
+        if (raw !== null) return raw;
+      } catch (err) {
+        if (this.#isStopping()) break;
+        this.#log.warn({ err }, 'could not take a task; trying again');
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      }
+    }
+    return undefined;
+  }
+
+  #isStopping(): boolean {
+    return this.#stopping;
+  }
+
+  /** Wakes `take`; it returns undefined from now on. */
+  async stopTaking(): Promise<void> {
+    this.#stopping = true;
+    if (this.#blocking.status === 'ready') {
+      const list = String(await this.redis.client('LIST'));
+      const mine = list.split('\n').find((line) => line.includes(` name=${this.#blockingName()} `));
+      const id = mine?.match(/^id=(\d+)/)?.[1];
+      if (id !== undefined) await this.redis.client('UNBLOCK', id);
+    }
+  }
+
+  #blockingName(): string {
+    return `take:${this.worker}`;
+  }
+
+  /** Leases an entry that was taken; undefined when it is not ours to work on. */
+  async claim(raw: string): Promise<Claim | undefined> {
+    const entry = readEntry(raw);
+    const { taskId } = entry;
+    if (taskId === undefined) {
+      await this.#reject(raw, entry);
+      return undefined;
+    }
+    const token = `${this.worker}:${randomUUID()}`;
+    const update = progressUpdate(entry, 'processing', 0, 'a worker has taken the task');
+    const [outcome, attempt] = (await runVerb(
+      this.redis,
+      'claim',
+      [this.processing, keys.lease(taskId), keys.state(taskId), keys.suspects(this.processing)],
+      [
+        ...[raw, token, this.#config.tasks.leaseMs, this.#config.tasks.stateMs],
+        ...[this.#config.progressChannel, JSON.stringify(update)],
+        ...stateFields(update, { queue: this.queue, worker: this.worker }),
+      ],
+    )) as [string, number];
+    this.#log.info({ task: taskId, outcome, attempt }, 'claim');
+    return outcome === 'claimed' ? { raw, entry, taskId, token, attempt } : undefined;
+  }
+
+  async #reject(raw: string, entry: Entry): Promise<void> {
+    const problem = entry.problem as CodedError;
+    const update = failedUpdate(entry, 0, problem.code, problem.message);
+    await runVerb(
+      this.redis,
+      'reject',
+      [this.processing, keys.dead(this.queue)],
+      [raw, this.#config.progressChannel, JSON.stringify(update), deadEntry(raw, update)],
+    );
+    this.#log.warn({ code: problem.code, reason: problem.message }, 'entry without a task refused');
+  }
+
+  /** False when the task is no longer ours. */
+  async renew(claim: Claim): Promise<boolean> {
+    return this.#own('renew', claim, [this.#config.tasks.leaseMs]);
+  }
+
+  async report(claim: Claim, update: TaskUpdate): Promise<boolean> {
+    return this.#own('report', claim, this.#sending(update, []));
+  }
+
+  async complete(claim: Claim, videoFileId: string): Promise<boolean> {
+    const update = completedUpdate(claim.entry, videoFileId);
+    return this.#own('finish', claim, this.#sending(update, ['']), [keys.dead(this.queue)]);
+  }
+
+  async fail(claim: Claim, progress: number, error: CodedError): Promise<boolean> {
+    const update = failedUpdate(claim.entry, progress, error.code, error.message);
+    const buried = error.code === 'TASK_MALFORMED' ? deadEntry(claim.raw, update) : '';
+    return this.#own('finish', claim, this.#sending(update, [buried]), [keys.dead(this.queue)]);
+  }
+
+  /** Puts a claimed task back at the head of its queue, for another worker. */
+  async handBack(claim: Claim): Promise<boolean> {
+    return this.#own('handback', claim, [], [this.queue]);
+  }
+
+  #sending(update: TaskUpdate, between: string[]): (string | number)[] {
+    return [
+      ...[this.#config.tasks.stateMs, this.#config.progressChannel, JSON.stringify(update)],
+      ...between,
+      ...stateFields(update),
+    ];
+  }
+
+  async #own(
+    verb: 'renew' | 'report' | 'finish' | 'handback',
+    claim: Claim,
+    args: (string | number)[],
+    moreKeys: string[] = [],
+  ): Promise<boolean> {
+    const { taskId, token, raw } = claim;
+    const names = [keys.lease(taskId), keys.state(taskId), this.processing, ...moreKeys];
+    return (await runVerb(this.redis, verb, names, [token, raw, ...args])) === 1;
+  }
+
+  /** Gives back whatever was taken but not claimed, and disappears. */
+  async close(): Promise<void> {
+    await this.stopTaking();
+    clearInterval(this.#heart);
+    for (const raw of await this.redis.lrange(this.processing, 0, -1)) {
+      const taskId = readEntry(raw).taskId ?? '';
+      await runVerb(
+        this.redis,
+        'handback',
+        [keys.lease(taskId), keys.state(taskId), this.processing, this.queue],
+        ['', raw],
+      );
+    }
+    this.#status = undefined;
+    const gone = this.redis.multi().del(keys.gpuStatus(this.#gpuId));
+    if ((await this.redis.llen(this.processing)) === 0) gone.zrem(keys.workers, this.processing);
+    await gone.exec();
+    this.disconnect();
+  }
+
+  /** Cuts the connections, as a crash would. */
+  disconnect(): void {
+    clearInterval(this.#heart);
+    this.#stopping = true;
+    this.#blocking.disconnect();
+    this.redis.disconnect();
+  }
+}
