@@ -106,10 +106,9 @@ export interface AddonEngine {
   /** Starts a clip; throws ENGINE_OPTION_INVALID, ENGINE_BUSY or ENGINE_DISPOSED. */
   render(id: number, request: AddonRender): void;
   /** Starts one run of one network; throws like `render`. */
-  run(
-    id: number,
-    request: { network: string; inputs: ({ name: string } & AddonTensor)[] },
-  ): void;
+  run(id: number, request: { network: string; inputs: ({ name: string } & AddonTensor)[] }): void;
+  /** Starts computing the audio tokens of every frame, `tokens` [frames, tokens, width]. */
+  audioTokens(id: number, request: { audio: Float32Array; fps: number }): void;
   cancel(id: number): void;
   /** Tells that the oldest `frames` event of a job was taken; at most two are under way. */
   acknowledge(id: number): void;

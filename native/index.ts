@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { CodedError, type ErrorCode, codeOf } from '../src/errors.js';
-import type { AddonEngine, AddonEvent, AddonTensor, Stage } from './addon.js';
+import type { Addon, AddonEngine, AddonEvent, AddonTensor, Stage } from './addon.js';
 import { type Device, chooseDevice, devices } from './devices.js';
 import { native } from './load.js';
 import { type ModelFolder, openModel } from './model.js';
@@ -24,7 +24,7 @@ export interface RenderHooks {
   onProgress?: ((progress: Progress) => void) | undefined;
   /** Called in order; the engine waits for the returned promise when two chunks are under way. */
   onFrames: (frames: Frames) => void | Promise<void>;
-  /** Latents `[channels, frames, rows, columns]` after the last step, before anything is shown. */
+  /** Latents `[channels, frames, rows, columns]` after each step; delays the first frames. */
   onLatents?: ((latents: Tensor, step: number) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -48,6 +48,14 @@ export interface EngineInfo {
   runtimeVersion: string;
   loadMilliseconds: number;
 }
+
+/** The pure parts of the loop, for checks; see native/addon.d.ts. */
+export const parts = {
+  schedule: (options: Parameters<Addon['schedule']>[0]) => native().addon.schedule(options),
+  windows: (options: Parameters<Addon['windows']>[0]) => native().addon.windows(options),
+  noise: (options: Parameters<Addon['noise']>[0]) => native().addon.noise(options),
+  philox: (counter: number[], key: number[]) => native().addon.philox(counter, key),
+};
 
 /** What a job waits for. `fail` gets the error that the caller shall see. */
 interface Job {
@@ -144,7 +152,8 @@ export class Engine {
       cfg: checked.cfg ?? defaults.cfg,
       seed: BigInt(checked.seed ?? randomBytes(6).readUIntBE(0, 6)),
       contextFrames,
-      contextOverlap: checked.contextOverlap ?? Math.min(defaults.contextOverlap, contextFrames - 1),
+      contextOverlap:
+        checked.contextOverlap ?? Math.min(defaults.contextOverlap, contextFrames - 1),
       wantLatents: onLatents !== undefined,
     };
     const id = this.#nextId++;
@@ -195,13 +204,15 @@ export class Engine {
 
   /** Runs one network as it is, for checks and measurements. */
   async run(network: string, inputs: Record<string, Tensor>): Promise<Record<string, Tensor>> {
-    const site = new Error();
-    const id = this.#nextId++;
     const list = Object.entries(inputs).map(([name, { shape, data }]) => ({ name, shape, data }));
-    this.#submit(site, () => this.#engine.run(id, { network, inputs: list }));
-    return this.#start(id, site, (event, resolve: (outputs: Record<string, Tensor>) => void) => {
-      if (event.kind === 'outputs') resolve(event.outputs);
-    });
+    return this.#compute(new Error(), (id) => this.#engine.run(id, { network, inputs: list }));
+  }
+
+  /** The audio tokens of every video frame, `[frames, tokens, width]`, for checks. */
+  async audioTokens(audio: Float32Array, fps: number): Promise<Tensor> {
+    const site = new Error();
+    const outputs = await this.#compute(site, (id) => this.#engine.audioTokens(id, { audio, fps }));
+    return outputs['tokens']!;
   }
 
   /** Stops what is running (it rejects with ENGINE_DISPOSED), frees the model; may be repeated. */
@@ -217,6 +228,14 @@ export class Engine {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
+  }
+
+  #compute(site: Error, submit: (id: number) => void): Promise<Record<string, Tensor>> {
+    const id = this.#nextId++;
+    this.#submit(site, () => submit(id));
+    return this.#start(id, site, (event, resolve: (outputs: Record<string, Tensor>) => void) => {
+      if (event.kind === 'outputs') resolve(event.outputs);
+    });
   }
 
   #submit(site: Error, action: () => void): void {

@@ -3,7 +3,11 @@ import { Value } from 'typebox/value';
 import { CodedError } from '../src/errors.js';
 
 const bytes = Type.Unsafe<Uint8Array>(
-  Type.Refine(Type.Unknown(), (value) => value instanceof Uint8Array, () => 'must be a Uint8Array'),
+  Type.Refine(
+    Type.Unknown(),
+    (value) => value instanceof Uint8Array,
+    () => 'must be a Uint8Array',
+  ),
 );
 const floats = Type.Unsafe<Float32Array>(
   Type.Refine(
@@ -95,8 +99,7 @@ export function checkOptions<T extends TSchema>(schema: T, value: unknown): Stat
   const first = errors.find((error) => error.keyword === 'additionalProperties') ?? errors[0];
   const path = (first?.instancePath ?? '').split('/').filter(Boolean);
   const params = first?.params as
-    | { requiredProperties?: string[]; additionalProperties?: string[] }
-    | undefined;
+    { requiredProperties?: string[]; additionalProperties?: string[] } | undefined;
   const extra = params?.requiredProperties?.[0] ?? params?.additionalProperties?.[0];
   const field = [...path, ...(extra === undefined ? [] : [extra])].join('.') || 'options';
   const received = describe(at(value, extra === undefined ? path : [...path, extra]));

@@ -98,6 +98,10 @@ if (!upToDate()) {
   const { ONNXRUNTIME_ROOT: runtimeRoot } = process.env;
   writeFileSync(
     stamp,
-    JSON.stringify({ digest, builder: name, runtimeRoot: runtimeRoot ? resolve(runtimeRoot) : null }),
+    JSON.stringify({
+      digest,
+      builder: name,
+      runtimeRoot: runtimeRoot ? resolve(runtimeRoot) : null,
+    }),
   );
 }

@@ -23,8 +23,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const source = {
   name: 'com.github.asus4.onnxruntime',
   version: '0.4.9',
-  folder:
-    'package/Plugins/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers',
+  folder: 'package/Plugins/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers',
 };
 const digests = {
   'onnxruntime_c_api.h': 'acc0cf4b3f28d39339c76770d76164bb7a0637dc89f5fde764b4017b632f6743',
@@ -43,8 +42,7 @@ function complete(folder) {
   return Object.entries(digests).every(([name, digest]) => {
     const path = join(folder, name);
     return (
-      existsSync(path) &&
-      createHash('sha256').update(readFileSync(path)).digest('hex') === digest
+      existsSync(path) && createHash('sha256').update(readFileSync(path)).digest('hex') === digest
     );
   });
 }

@@ -224,6 +224,11 @@ NetworkRequest ReadNetworkRequest(Napi::Value value) {
   return request;
 }
 
+TokensRequest ReadTokensRequest(Napi::Value value) {
+  const Fields fields(value, "");
+  return {fields.Floats("audio"), fields.Number("fps")};
+}
+
 namespace {
 
 Napi::Object ToObject(Napi::Env env, const Tensor& tensor) {

@@ -45,6 +45,7 @@ class Fields {
 EngineConfig ReadEngineConfig(Napi::Value value);
 RenderRequest ReadRenderRequest(Napi::Value value);
 NetworkRequest ReadNetworkRequest(Napi::Value value);
+TokensRequest ReadTokensRequest(Napi::Value value);
 ScheduleSpec ReadSchedule(const Fields& fields);
 
 Napi::Object ToObject(Napi::Env env, const Event& event);

@@ -20,6 +20,7 @@ void EngineObject::Export(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", DefineClass(env, "Engine",
                                     {InstanceMethod<&EngineObject::Render>("render"),
                                      InstanceMethod<&EngineObject::Run>("run"),
+                                     InstanceMethod<&EngineObject::AudioTokens>("audioTokens"),
                                      InstanceMethod<&EngineObject::Cancel>("cancel"),
                                      InstanceMethod<&EngineObject::Acknowledge>("acknowledge"),
                                      InstanceMethod<&EngineObject::Dispose>("dispose"),
@@ -94,6 +95,13 @@ Napi::Value EngineObject::Render(const Napi::CallbackInfo& info) {
 Napi::Value EngineObject::Run(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     engine().Submit(info[0].ToNumber().Int32Value(), ReadNetworkRequest(info[1]));
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value EngineObject::AudioTokens(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    engine().Submit(info[0].ToNumber().Int32Value(), ReadTokensRequest(info[1]));
     return info.Env().Undefined();
   });
 }

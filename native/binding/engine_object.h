@@ -21,6 +21,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
 
   Napi::Value Render(const Napi::CallbackInfo& info);
   Napi::Value Run(const Napi::CallbackInfo& info);
+  Napi::Value AudioTokens(const Napi::CallbackInfo& info);
   Napi::Value Cancel(const Napi::CallbackInfo& info);
   Napi::Value Acknowledge(const Napi::CallbackInfo& info);
   Napi::Value Dispose(const Napi::CallbackInfo& info);

@@ -42,7 +42,7 @@ Failed Describe(std::exception_ptr error) {
 
 struct Engine::Job {
   int id = 0;
-  std::variant<RenderRequest, NetworkRequest> request;
+  std::variant<RenderRequest, NetworkRequest, TokensRequest> request;
   Cancellation cancellation;
   int in_flight = 0;  // chunks of frames handed over and not yet taken; under the engine's mutex
 };
@@ -94,20 +94,21 @@ void Engine::Join() {
 
 void Engine::Submit(int id, RenderRequest request) {
   Validate(config_.model, request);
-  auto job = std::make_unique<Job>();
-  job->id = id;
-  job->request = std::move(request);
-  Enqueue(std::move(job));
+  Enqueue(id, std::move(request));
 }
 
-void Engine::Submit(int id, NetworkRequest request) {
-  auto job = std::make_unique<Job>();
-  job->id = id;
-  job->request = std::move(request);
-  Enqueue(std::move(job));
+void Engine::Submit(int id, NetworkRequest request) { Enqueue(id, std::move(request)); }
+
+void Engine::Submit(int id, TokensRequest request) {
+  ValidateAudio(config_.model, request.audio.size(), request.fps);
+  Enqueue(id, std::move(request));
 }
 
-void Engine::Enqueue(std::unique_ptr<Job> job) {
+template <typename Request>
+void Engine::Enqueue(int id, Request request) {
+  auto job = std::make_shared<Job>();
+  job->id = id;
+  job->request = std::move(request);
   {
     const std::lock_guard lock(mutex_);
     if (disposed_) throw EngineError(ErrorCode::kDisposed, "the engine is disposed");
@@ -225,9 +226,28 @@ Network& Engine::Find(const std::string& name) {
   throw EngineError(ErrorCode::kOptionInvalid, "network: there is no network \"" + name + "\"");
 }
 
+Outputs Engine::Tokens(const TokensRequest& request, const Cancellation& cancellation) {
+  const ModelSpec& model = config_.model;
+  const auto frames = static_cast<int>(
+      FramesOf(model, static_cast<int64_t>(request.audio.size()), request.fps));
+  AudioFeatures features(model, request.fps);
+  features.Compute(*networks_.mel, *networks_.audio, request.audio, frames, cancellation, [] {});
+  const size_t tokens = features.tokens_per_frame();
+  Tensor tensor{{frames, static_cast<int64_t>(tokens), model.width}, {}};
+  tensor.data.resize(ElementsOf(tensor.shape));
+  for (int frame = 0; frame < frames; frame++) {
+    features.Gather(frame, tensor.data.data() + frame * tokens * model.width);
+  }
+  return {{"tokens", std::move(tensor)}};
+}
+
 void Engine::Execute(Job& job, Event& event) {
   if (auto* const request = std::get_if<NetworkRequest>(&job.request)) {
     event.body = Find(request->network).Run(job.cancellation.run_options(), request->inputs);
+    return;
+  }
+  if (auto* const request = std::get_if<TokensRequest>(&job.request)) {
+    event.body = Tokens(*request, job.cancellation);
     return;
   }
   auto& request = std::get<RenderRequest>(job.request);

@@ -31,6 +31,12 @@ struct NetworkRequest {
   std::vector<NamedTensor> inputs;
 };
 
+// The audio tokens of every video frame, for checks.
+struct TokensRequest {
+  std::vector<float> audio;
+  double fps = 0;
+};
+
 // What the engine tells its owner. `id` is the job's; 0 is the engine itself.
 struct Loaded {
   double milliseconds = 0;
@@ -63,6 +69,7 @@ class Engine {
   // Throws ENGINE_BUSY, ENGINE_DISPOSED or ENGINE_OPTION_INVALID.
   void Submit(int id, RenderRequest request);
   void Submit(int id, NetworkRequest request);
+  void Submit(int id, TokensRequest request);
   void Cancel(int id);
   // Tells that a chunk of frames of job `id` was taken.
   void Acknowledge(int id);
@@ -78,7 +85,9 @@ class Engine {
   void Load();
   std::unique_ptr<Network> Open(const std::string& name);
   void Execute(Job& job, Event& event);
-  void Enqueue(std::unique_ptr<Job> job);
+  Outputs Tokens(const TokensRequest& request, const Cancellation& cancellation);
+  template <typename Request>
+  void Enqueue(int id, Request request);
   Network& Find(const std::string& name);
 
   const EngineConfig config_;

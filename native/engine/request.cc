@@ -66,6 +66,16 @@ int64_t FramesOf(const ModelSpec& model, int64_t samples, double fps) {
   return frame + 1;
 }
 
+void ValidateAudio(const ModelSpec& model, size_t samples, double fps) {
+  CheckRange("fps", fps, 1, kMaxFps);
+  const auto least = static_cast<size_t>(2 * model.hop);
+  const size_t most = static_cast<size_t>(kMaxSeconds) * model.sample_rate;
+  if (samples < least || samples > most) {
+    Refuse("audio", std::to_string(least) + " to " + std::to_string(most) + " samples",
+           std::to_string(samples));
+  }
+}
+
 int Validate(const ModelSpec& model, const RenderRequest& request) {
   CheckPicture("image", request.image, 3, model.downscale);
   CheckPicture("faceMask", request.face_mask, 1, model.downscale);
@@ -77,7 +87,7 @@ int Validate(const ModelSpec& model, const RenderRequest& request) {
            std::to_string(request.face_mask.width) + "x" +
                std::to_string(request.face_mask.height));
   }
-  CheckRange("fps", request.fps, 1, kMaxFps);
+  ValidateAudio(model, request.audio.size(), request.fps);
   CheckRange("steps", request.steps, 1, model.schedule.train_steps);
   CheckRange("cfg", request.cfg, 0, kMaxCfg);
   CheckRange("contextFrames", request.context_frames, 1, model.max_context);
@@ -85,13 +95,6 @@ int Validate(const ModelSpec& model, const RenderRequest& request) {
   if (request.frames) CheckRange("frames", *request.frames, 1, 1 << 24);
 
   const auto samples = static_cast<int64_t>(request.audio.size());
-  const int64_t least = 2 * model.hop;
-  const int64_t most = kMaxSeconds * model.sample_rate;
-  if (samples < least || samples > most) {
-    Refuse("audio", std::to_string(least) + " to " + std::to_string(most) + " samples",
-           std::to_string(samples));
-  }
-
   int64_t frames = FramesOf(model, samples, request.fps);
   if (request.frames) frames = std::min<int64_t>(frames, *request.frames);
   const int64_t per_frame = int64_t{model.latent_channels} *

@@ -36,6 +36,9 @@ int64_t PositionsOf(const ModelSpec& model, int64_t samples);
 // Video frames that a clip of this many samples has at `fps`, one or two more than its length.
 int64_t FramesOf(const ModelSpec& model, int64_t samples, double fps);
 
+// Checks the length of a clip's audio and its frame rate; throws ENGINE_OPTION_INVALID.
+void ValidateAudio(const ModelSpec& model, size_t samples, double fps);
+
 // Checks every field against the model; throws ENGINE_OPTION_INVALID naming the field. Returns the
 // number of frames of the clip.
 int Validate(const ModelSpec& model, const RenderRequest& request);
