@@ -99,11 +99,12 @@ export async function probeAudio(path: string, options: { signal?: AbortSignal |
     const format = probe.format?.format_name ?? 'unknown';
     throw new CodedError('AUDIO_UNREADABLE', `${EXPECTED}; this ${format} file has no sound track`);
   }
-  const claims = [
-    seconds(probe.format?.duration),
-    seconds(stream.duration),
-    claimedWavSeconds(head),
-  ].filter((value) => value !== null);
+  // a raw AAC stream says nothing; what ffprobe answers there is a guess from its first frames
+  const said =
+    probe.format?.format_name === 'aac'
+      ? []
+      : [probe.format?.duration, stream.duration].map(seconds);
+  const claims = [...said, claimedWavSeconds(head)].filter((value) => value !== null);
   const info: AudioInfo = {
     format: probe.format?.format_name ?? 'unknown',
     codec: stream.codec_name ?? 'unknown',

@@ -68,6 +68,21 @@ void t.test('what a file claims is checked, and what it holds is counted', async
   t.equal(claims.code, 'AUDIO_TOO_LONG');
   t.match(claims.message, /says it lasts 5 h; at most 10 min/);
 
+  const long = wav(0xffffffff, second);
+  const ds64 = Buffer.alloc(36);
+  ds64.write('ds64', 0, 'latin1');
+  ds64.writeUInt32LE(28, 4);
+  ds64.writeBigUInt64LE(10n ** 9n, 16);
+  long.write('RF64', 0, 'latin1');
+  writeFileSync(path, Buffer.concat([long.subarray(0, 12), ds64, long.subarray(12)]));
+  t.equal((await refusal(decodeAudio(path))).code, 'AUDIO_TOO_LONG', 'an RF64 that claims hours');
+
+  ffmpeg('-f', 'lavfi', '-i', 'sine=d=1:r=16000', join(dir, 'a.flac'));
+  const flac = readFileSync(join(dir, 'a.flac'));
+  flac.fill(0xff, 22, 26); // the number of samples in its stream description
+  writeFileSync(path, flac);
+  t.equal((await refusal(decodeAudio(path))).code, 'AUDIO_TOO_LONG', 'a FLAC that claims hours');
+
   writeFileSync(path, wav(0xffffffff, second));
   t.equal((await decodeAudio(path)).length, 16000, 'a streamed WAV claims nothing');
 
