@@ -173,7 +173,7 @@ function buildConfig(raw: Settings): Config {
   return {
     host: raw.HOST,
     port: raw.PORT,
-    baseUrl: (raw.BASE_URL ?? `http://localhost:${raw.PORT}`).replace(/\/+$/, ''),
+    baseUrl: (raw.BASE_URL ?? `http://${ownName(raw.HOST)}:${raw.PORT}`).replace(/\/+$/, ''),
     dataFolder,
     logLevel: raw.LOG_LEVEL,
     apiToken: raw.API_TOKEN,
@@ -219,6 +219,12 @@ function buildConfig(raw: Settings): Config {
         .replace(/[^A-Za-z0-9-]/g, '-')
         .slice(0, 64) || 'host',
   };
+}
+
+/** How this machine reaches a server that listens on `host`. */
+function ownName(host: string): string {
+  if (['127.0.0.1', '0.0.0.0', '::', '::1'].includes(host)) return 'localhost';
+  return host.includes(':') ? `[${host}]` : host;
 }
 
 /** `cuda:N` gets id N; the CPU gets the lowest id that no GPU has. */

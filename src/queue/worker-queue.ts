@@ -151,7 +151,7 @@ export class WorkerQueue {
       'claim',
       [this.processing, keys.lease(taskId), keys.state(taskId), keys.suspects(this.processing)],
       [
-        ...[raw, token, this.#config.tasks.leaseMs, this.#config.tasks.stateMs],
+        ...[raw, token, this.worker, this.#config.tasks.leaseMs, this.#config.tasks.stateMs],
         ...[this.#config.progressChannel, JSON.stringify(update)],
         ...stateFields(update, { queue: this.queue, worker: this.worker }),
       ],

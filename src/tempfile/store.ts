@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path';
 import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
+import { isAlive } from '../alive.js';
 import { CodedError } from '../errors.js';
 import {
   type Content,
@@ -272,13 +273,4 @@ function cleanName(name: string, extension: string): string {
   // eslint-disable-next-line no-control-regex
   const clean = last.replace(/[\u0000-\u001f\u007f\ufffe\uffff]/g, '').trim();
   return clean === '' ? `file.${extension}` : [...clean].slice(0, 200).join('');
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }

@@ -115,6 +115,17 @@ void t.test('the queue', async (t) => {
     other.disconnect();
   });
 
+  await t.test('what a worker could not end it takes up again', async (t) => {
+    const queue = await open('w1');
+    await redis.client.rpush(queueName, taskJson('a'));
+    const first = await takeAndClaim(queue);
+    const second = await takeAndClaim(queue);
+    t.equal(second.attempt, 2);
+    t.notOk(await queue.complete(first, 'v1'));
+    t.ok(await queue.complete(second, 'v2'));
+    await queue.close();
+  });
+
   await t.test('hand back and close put tasks at the head', async (t) => {
     const queue = await open('w1');
     await redis.client.rpush(queueName, taskJson('a'), taskJson('b'), taskJson('c'));

@@ -1,14 +1,16 @@
 -- KEYS processing lease state suspects
--- ARGV raw token lease_ms state_ms channel message fields...
+-- ARGV raw token worker lease_ms state_ms channel message fields...
 local processing, lease, state, suspects = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local raw, token, lease_ms, state_ms, channel, message = unpack(ARGV, 1, 6)
+local raw, token, worker, lease_ms, state_ms, channel, message = unpack(ARGV, 1, 7)
 if redis.call('LPOS', processing, raw) == false then return {'lost', 0} end
 
 local owner = redis.call('GET', lease)
 if owner == token then
   return {'claimed', tonumber(redis.call('HGET', state, 'attempts'))}
 end
-if owner then
+-- A lease of this very worker is from work on this entry that it could not end.
+local is_own = owner and string.sub(owner, 1, #worker + 1) == worker .. ':'
+if owner and not is_own then
   redis.call('LREM', processing, 1, raw)
   return {'duplicate', 0}
 end
@@ -30,5 +32,5 @@ local attempt = redis.call('HINCRBY', state, 'attempts', 1)
 redis.call('SET', lease, token, 'PX', lease_ms)
 redis.call('HDEL', suspects, fingerprint)
 redis.call('HSET', state, 'token', token, 'fingerprint', fingerprint)
-publish(state, channel, state_ms, message, {unpack(ARGV, 7)})
+publish(state, channel, state_ms, message, {unpack(ARGV, 8)})
 return {'claimed', attempt}

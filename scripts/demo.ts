@@ -1,0 +1,152 @@
+import { randomUUID } from 'node:crypto';
+import { createWriteStream, openAsBlob } from 'node:fs';
+import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join, relative, resolve } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { parseArgs } from 'node:util';
+import closeWithGrace from 'close-with-grace';
+import { CodedError, type ErrorCode, codeOf, errorCodes } from '../src/errors.js';
+import { createLog } from '../src/log.js';
+import { projectRoot } from '../src/paths.js';
+import { freePort } from '../src/queue/private-redis.js';
+import { connectRedis } from '../src/queue/redis.js';
+import type { TaskUpdate } from '../src/task/update.js';
+import { progressBar } from './progress-bar.js';
+import { type Stack, startStack } from './stack.js';
+
+const samples = join(projectRoot, 'weights', 'bundled', 'samples');
+
+/** `npm run demo`: the whole service, started, used once as a client would, and stopped. */
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      image: { type: 'string', default: join(samples, 'portrait.png') },
+      audio: { type: 'string', default: join(samples, 'speech.wav') },
+      out: { type: 'string', default: join(projectRoot, 'out', 'demo.mp4') },
+      seed: { type: 'string', default: '1' },
+    },
+  });
+  const folder = await mkdtemp(join(tmpdir(), 'echomimic-demo-'));
+  const log = createLog('warn');
+  let stack: Stack | undefined;
+  let starting: Promise<Stack> | undefined;
+  const clean = async () => {
+    stack ??= await starting?.catch(() => undefined);
+    await stack?.stop();
+    await rm(folder, { recursive: true, force: true });
+  };
+  const grace = closeWithGrace({ delay: 60_000 }, clean);
+  try {
+    const port = await freePort();
+    starting = startStack({
+      log,
+      settings: {
+        DATA_DIR: folder,
+        HOST: '127.0.0.1',
+        PORT: String(port),
+        BASE_URL: `http://127.0.0.1:${port}`,
+        API_TOKEN: undefined,
+        LOG_LEVEL: 'warn',
+        ...{ REDIS_HOST: undefined, REDIS_PORT: undefined },
+        ...{ REDIS_DB: undefined, REDIS_PASSWORD: undefined },
+        SHUTDOWN_SECONDS: '1',
+      },
+    });
+    stack = await starting;
+    console.log(`serving at ${stack.config.baseUrl}, Redis at port ${stack.config.redis.port}`);
+    await stack.workersReady;
+    await makeOne(stack, values.image, values.audio, resolve(values.out), Number(values.seed));
+  } finally {
+    grace.uninstall();
+    await clean();
+  }
+}
+
+async function makeOne(
+  stack: Stack,
+  image: string,
+  audio: string,
+  out: string,
+  seed: number,
+): Promise<void> {
+  const { config } = stack;
+  const started = performance.now();
+  const imageId = await upload(config.baseUrl, image);
+  const audioId = await upload(config.baseUrl, audio);
+  console.log(`uploaded ${basename(image)} and ${basename(audio)}`);
+
+  const log = createLog('warn');
+  const client = connectRedis(config, log);
+  const subscriber = connectRedis(config, log);
+  const bar = progressBar();
+  try {
+    const taskId = randomUUID();
+    const result = new Promise<TaskUpdate>((done) => {
+      subscriber.on('message', (_channel: string, text: string) => {
+        const update = JSON.parse(text) as TaskUpdate;
+        if (update.task_id !== taskId) return;
+        bar.show(update.percentage, `${update.status}: ${update.message}`);
+        if (update.status === 'completed' || update.status === 'failed') done(update);
+      });
+    });
+    await subscriber.subscribe(config.progressChannel);
+    const task = {
+      task_id: taskId,
+      session_id: 'demo',
+      ref_image_id: imageId,
+      audio_id: audioId,
+      seed,
+    };
+    await client.rpush(config.queueName.replaceAll('{gpu_id}', '0'), JSON.stringify(task));
+    const last = await result;
+    bar.end();
+    if (last.status === 'failed' || last.video_file_id === undefined) {
+      const known = last.code !== undefined && last.code in errorCodes;
+      throw new CodedError(
+        known ? (last.code as ErrorCode) : 'INTERNAL',
+        last.error ?? last.message,
+      );
+    }
+    await download(config.baseUrl, last.video_file_id, out);
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    console.log(`made in ${seconds} s: ${relative(process.cwd(), out) || out}`);
+  } finally {
+    bar.end();
+    client.disconnect();
+    subscriber.disconnect();
+  }
+}
+
+async function upload(baseUrl: string, path: string): Promise<string> {
+  const form = new FormData();
+  const blob = await openAsBlob(path).catch(() => {
+    throw new CodedError('BAD_REQUEST', `there is no file ${path}`);
+  });
+  form.append('file', blob, basename(path));
+  const response = await fetch(`${baseUrl}/api/tempfile/upload`, { method: 'POST', body: form });
+  const answer = (await response.json()) as { file_id?: string; message?: string };
+  if (answer.file_id === undefined) {
+    throw new CodedError('BAD_REQUEST', `${path} was refused: ${answer.message}`);
+  }
+  return answer.file_id;
+}
+
+async function download(baseUrl: string, id: string, out: string): Promise<void> {
+  const response = await fetch(`${baseUrl}/api/tempfile/download/${id}`);
+  if (!response.ok || response.body === null) {
+    throw new CodedError('INTERNAL', `the download answered ${response.status}`);
+  }
+  await mkdir(dirname(out), { recursive: true });
+  const part = `${out}.part`;
+  await pipeline(Readable.fromWeb(response.body), createWriteStream(part));
+  await rename(part, out);
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(`${codeOf(error)}: ${(error as Error).message}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,98 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Config, childEnvironment, loadConfig } from '../src/config.js';
+import { CodedError } from '../src/errors.js';
+import type { Log } from '../src/log.js';
+import { projectRoot } from '../src/paths.js';
+import { PrivateRedis } from '../src/queue/private-redis.js';
+import { Keeper } from '../worker/keeper.js';
+import { Supervisor } from '../worker/supervisor.js';
+import { lockDataFolder } from './data-lock.js';
+
+export interface Stack {
+  /** As the processes of the stack see it. */
+  readonly config: Config;
+  /** Process ids, for operators and tests. */
+  readonly pids: {
+    api: number | undefined;
+    redis: number | undefined;
+    workers: (number | undefined)[];
+  };
+  /** Resolves when every worker has loaded its model. */
+  readonly workersReady: Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface StackOptions {
+  readonly log: Log;
+  /** Settings that replace those of the environment. */
+  readonly settings?: Parameters<typeof childEnvironment>[0];
+  /** The private Redis takes this port when it is free. */
+  readonly redisPort?: number;
+}
+
+/** Everything that serves: Redis (our own if none is named), the API, one worker per device. */
+export async function startStack({ log, settings = {}, redisPort }: StackOptions): Promise<Stack> {
+  const environment = childEnvironment(settings);
+  const asked = loadConfig(environment);
+  requireModel(asked);
+  const stops: (() => Promise<void>)[] = [];
+  const stop = async () => {
+    for (const one of stops.splice(0).reverse()) {
+      await one().catch((err: unknown) => log.error({ err }, 'a part did not stop cleanly'));
+    }
+  };
+  try {
+    stops.push(await lockDataFolder(asked.dataFolder));
+    let redis: PrivateRedis | undefined;
+    if (!asked.redis.named) {
+      redis = await PrivateRedis.start({
+        folder: join(asked.dataFolder, 'redis'),
+        program: asked.redis.serverProgram,
+        log,
+        ...(redisPort === undefined ? {} : { preferredPort: redisPort }),
+      });
+      stops.push(() => redis?.stop() ?? Promise.resolve());
+      Object.assign(environment, { REDIS_HOST: redis.host, REDIS_PORT: String(redis.port) });
+    }
+    const config = loadConfig(environment);
+    const api = new Keeper({
+      name: 'the API',
+      module: join(projectRoot, 'dist', 'src', 'server.js'),
+      environment,
+      log,
+      startMs: 60_000,
+      stopMs: config.shutdownMs + 5000,
+    });
+    stops.push(() => api.stop());
+    await api.start();
+    const supervisor = new Supervisor(config, environment, log);
+    stops.push(() => supervisor.stop());
+    const workersReady = supervisor.start();
+    workersReady.catch(() => undefined);
+    return {
+      config,
+      workersReady,
+      stop,
+      get pids() {
+        return {
+          api: api.pid,
+          redis: redis?.pid,
+          workers: supervisor.keepers.map((keeper) => keeper.pid),
+        };
+      },
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+export function requireModel(config: Config): void {
+  if (existsSync(join(config.modelFolder, 'manifest.json'))) return;
+  throw new CodedError(
+    'MODEL_MISSING',
+    `there is no model in ${config.modelFolder}: "npm run weights -- list" shows what there is, ` +
+      '"npm run weights -- import FOLDER" makes one; set MODEL to its name',
+  );
+}

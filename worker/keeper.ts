@@ -1,0 +1,136 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { CodedError, type ErrorCode, errorCodes } from '../src/errors.js';
+import type { Log } from '../src/log.js';
+
+/** What a kept process tells its keeper. */
+export type ChildMessage =
+  | { type: 'hello'; worker: string }
+  | { type: 'ready'; address?: string; worker?: string }
+  | { type: 'failed'; code: string; message: string };
+
+export interface KeeperOptions {
+  readonly name: string;
+  readonly module: string;
+  readonly args?: readonly string[];
+  readonly environment: Record<string, string>;
+  readonly log: Log;
+  /** How long it may take to be ready, and to end after it was told to. */
+  readonly startMs: number;
+  readonly stopMs: number;
+  readonly onMessage?: (message: ChildMessage) => void;
+  /** Called when the process is gone, before another one is started. */
+  readonly onExit?: () => Promise<void>;
+}
+
+const firstWaitMs = 200;
+const longestWaitMs = 30_000;
+/** A process that lived this long did not fail at its start: the waits begin anew. */
+const healthyMs = 60_000;
+
+/** Keeps one process running: a new one only after the old one is gone, ever later if it fails. */
+export class Keeper {
+  readonly #options: KeeperOptions;
+  #child: ChildProcess | undefined;
+  #gone: Promise<void> = Promise.resolve();
+  #failures = 0;
+  #stopping = false;
+  #wake: (() => void) | undefined;
+
+  constructor(options: KeeperOptions) {
+    this.#options = options;
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  /** Resolves when the first process is ready; a failure of that one is final. */
+  async start(): Promise<void> {
+    const { name, startMs } = this.#options;
+    await new Promise<void>((resolve, reject) => {
+      const fail = (code: ErrorCode, message: string) => {
+        this.#stopping = true;
+        this.#child?.kill('SIGKILL');
+        reject(new CodedError(code, message));
+      };
+      const timer = setTimeout(() => {
+        fail('INTERNAL', `${name} was not ready within ${startMs / 1000} s`);
+      }, startMs);
+      const settle = (message: ChildMessage | 'exit') => {
+        if (message !== 'exit' && message.type === 'hello') return;
+        clearTimeout(timer);
+        if (message === 'exit') fail('INTERNAL', `${name} ended while it started; see its log`);
+        else if (message.type === 'ready') resolve();
+        else {
+          const known = message.code in errorCodes;
+          fail(known ? (message.code as ErrorCode) : 'INTERNAL', message.message);
+        }
+      };
+      this.#launch(settle);
+    });
+  }
+
+  #launch(onNews?: (news: ChildMessage | 'exit') => void): void {
+    const { module, args = [], environment, log, name, onMessage } = this.#options;
+    // A group of its own: a Ctrl-C at the terminal reaches us, and we end them in order.
+    const child = fork(module, args, {
+      env: environment,
+      detached: true,
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    this.#child = child;
+    const started = Date.now();
+    child.on('message', (message) => {
+      onMessage?.(message as ChildMessage);
+      onNews?.(message as ChildMessage);
+    });
+    this.#gone = new Promise<void>((resolve) => {
+      const gone = (how: object) => {
+        this.#child = undefined;
+        onNews?.('exit');
+        if (!this.#stopping) log.error({ process: name, ...how }, 'a process ended unexpectedly');
+        if (Date.now() - started > healthyMs) this.#failures = 0;
+        Promise.resolve(this.#options.onExit?.())
+          .catch((err: unknown) => log.error({ err, process: name }, 'clean-up after it failed'))
+          .finally(resolve);
+      };
+      child.once('exit', (code, signal) => gone({ code, signal }));
+      child.once('error', (err) => {
+        if (child.pid === undefined) gone({ err });
+      });
+    });
+    void this.#gone.then(() => this.#again());
+  }
+
+  async #again(): Promise<void> {
+    if (this.#stopping) return;
+    const wait = Math.min(firstWaitMs * 2 ** this.#failures++, longestWaitMs);
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, wait);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    if (this.#stopping) return;
+    this.#options.log.info({ process: this.#options.name }, 'starting it again');
+    this.#launch();
+  }
+
+  /** Tells the process to end, kills it when it does not. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#wake?.();
+    const child = this.#child;
+    if (child !== undefined) {
+      child.kill('SIGTERM');
+      const timer = setTimeout(() => {
+        this.#options.log.error({ process: this.#options.name }, 'it does not end: killed');
+        child.kill('SIGKILL');
+      }, this.#options.stopMs);
+      await this.#gone;
+      clearTimeout(timer);
+    }
+    await this.#gone;
+  }
+}

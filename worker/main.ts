@@ -1,0 +1,94 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import closeWithGrace from 'close-with-grace';
+import { Engine } from '../native/index.js';
+import { loadConfig } from '../src/config.js';
+import { codeOf } from '../src/errors.js';
+import { createLog } from '../src/log.js';
+import { WorkerQueue } from '../src/queue/worker-queue.js';
+import { closeFaceDetector, warmFaceDetector } from './media/index.js';
+import { Interrupted, removeLeftovers, runJob } from './pipeline/job.js';
+
+/** The process that owns one device: loads the model once and serves one task after another. */
+const { values } = parseArgs({
+  options: { device: { type: 'string', default: 'cpu' }, id: { type: 'string', default: '0' } },
+});
+const gpuId = Number(values.id);
+const config = loadConfig();
+/** Names this run of the worker; no other run ever has the same name. */
+const worker = `${config.hostName}-${process.pid}-${randomBytes(4).toString('hex')}`;
+const log = createLog(config.logLevel).child({ gpu: gpuId, worker });
+const workFolder = join(config.dataFolder, 'work');
+const folder = join(workFolder, `worker-${gpuId}-${process.pid}`);
+const shutdown = new AbortController();
+let stopping = false;
+let queue: WorkerQueue | undefined;
+let engine: Engine | undefined;
+let serving: Promise<void> | undefined;
+
+process.send?.({ type: 'hello', worker });
+
+// The delay is the last resort, for a Redis or an engine that does not let go.
+const { close } = closeWithGrace({ delay: config.shutdownMs + 15_000, logger: log }, stop);
+process.on('disconnect', close);
+
+async function stop(): Promise<void> {
+  stopping = true;
+  log.info('the worker stops');
+  await queue?.stopTaking();
+  const timer = setTimeout(() => shutdown.abort(new Interrupted('shutdown')), config.shutdownMs);
+  await serving;
+  clearTimeout(timer);
+  await queue?.close();
+  await engine?.dispose();
+  await closeFaceDetector();
+  await rm(folder, { recursive: true, force: true });
+}
+
+async function serve(queue: WorkerQueue, engine: Engine): Promise<void> {
+  while (!stopping) {
+    const raw = await queue.take();
+    if (raw === undefined || stopping) return;
+    try {
+      const claim = await queue.claim(raw);
+      if (claim === undefined) continue;
+      await queue.setStatus('busy');
+      await runJob(claim, { config, engine, queue, log, folder, shutdown: shutdown.signal });
+    } catch (err) {
+      log.error({ err }, 'a task could not be ended; trying it again');
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+    await queue.setStatus('idle').catch((err: unknown) => log.warn({ err }, 'no status'));
+  }
+}
+
+try {
+  await removeLeftovers(workFolder);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const started = performance.now();
+  [engine] = await Promise.all([
+    Engine.load({
+      model: config.modelFolder,
+      device: values.device,
+      provider: config.engine.provider,
+      ...(config.engine.threads === undefined ? {} : { threads: config.engine.threads }),
+    }),
+    warmFaceDetector(),
+  ]);
+  queue = new WorkerQueue(config, gpuId, worker, log);
+  await queue.open();
+  const { model, provider, threads } = engine.info();
+  log.info(
+    { model: model.name, provider, threads, ms: Math.round(performance.now() - started) },
+    'the worker is ready',
+  );
+  process.send?.({ type: 'ready', worker });
+  serving = serve(queue, engine);
+} catch (error) {
+  log.fatal({ err: error }, 'the worker cannot start');
+  process.send?.({ type: 'failed', code: codeOf(error), message: (error as Error).message });
+  process.exitCode = 1;
+  close();
+}

@@ -1,0 +1,167 @@
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Engine } from '../../native/index.js';
+import { isAlive } from '../../src/alive.js';
+import type { Config } from '../../src/config.js';
+import { CodedError } from '../../src/errors.js';
+import type { Log } from '../../src/log.js';
+import type { Claim, WorkerQueue } from '../../src/queue/worker-queue.js';
+import type { Task } from '../../src/task/schema.js';
+import { keepLease } from '../claim/lease.js';
+import { Reporter } from '../report/reporter.js';
+import { Transfers } from './transfer.js';
+import { type VideoStage, makeVideo } from './video.js';
+
+/** Why work on a task was cut short. */
+export class Interrupted extends Error {
+  constructor(readonly why: 'lost' | 'shutdown') {
+    super(why === 'lost' ? 'the task belongs to another worker now' : 'the worker shuts down');
+  }
+}
+
+export interface JobContext {
+  readonly config: Config;
+  readonly engine: Engine;
+  readonly queue: WorkerQueue;
+  readonly log: Log;
+  /** This worker's folder; each task gets one below it and leaves nothing there. */
+  readonly folder: string;
+  /** Aborted with Interrupted('shutdown') when the worker has to give the task back. */
+  readonly shutdown: AbortSignal;
+}
+
+/** Where each stage lies on the scale of the whole task. */
+const scale: Record<'downloading' | VideoStage, readonly [number, number]> = {
+  downloading: [0, 5],
+  face_detecting: [5, 10],
+  inference: [10, 92],
+  merging_audio: [92, 96],
+};
+
+/** Works on a claimed task until it is completed, failed, handed back or lost. */
+export async function runJob(claim: Claim, context: JobContext): Promise<void> {
+  const { config, queue, shutdown } = context;
+  const log = context.log.child({ task: claim.taskId });
+  const lost = new AbortController();
+  const onLost = () => lost.abort(new Interrupted('lost'));
+  const signal = AbortSignal.any([lost.signal, shutdown]);
+  const lease = keepLease(queue, claim, config.tasks.leaseMs, log, onLost);
+  const reporter = new Reporter(queue, claim, onLost);
+  const folder = join(context.folder, `task-${claim.token.replace(/[^A-Za-z0-9-]/g, '_')}`);
+  try {
+    const { task, problem } = claim.entry;
+    if (task === undefined) throw problem ?? new CodedError('INTERNAL', 'the task was not read');
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const transfers = new Transfers(config, signal);
+    const videoId = await makeAndUpload(task, folder, transfers, reporter, context, signal);
+    await reporter.close();
+    if (await queue.complete(claim, videoId)) {
+      log.info({ video: videoId }, 'task completed');
+    } else {
+      await transfers.delete(videoId);
+      throw new Interrupted('lost');
+    }
+  } catch (error) {
+    await reporter.close();
+    await end(error, claim, reporter.progress, { ...context, log }, signal);
+  } finally {
+    lease.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function makeAndUpload(
+  task: Task,
+  folder: string,
+  transfers: Transfers,
+  reporter: Reporter,
+  { config, engine, log }: JobContext,
+  signal: AbortSignal,
+): Promise<string> {
+  const { maxBytes } = config.tempFiles;
+  const tell = (stage: 'downloading' | VideoStage, percent: number, message: string) => {
+    const [from, to] = scale[stage];
+    reporter.update(stage, from + ((to - from) * percent) / 100, message);
+  };
+  const imagePath = join(folder, 'image');
+  const audioPath = join(folder, 'audio');
+  const outPath = join(folder, 'video.mp4');
+  tell('downloading', 0, 'fetching the picture and the sound');
+  await transfers.download(task.ref_image_id, imagePath, {
+    role: 'ref_image_id',
+    maxBytes: maxBytes.image,
+    types: ['image/'],
+  });
+  tell('downloading', 50, 'fetched the picture');
+  await transfers.download(task.audio_id, audioPath, {
+    role: 'audio_id',
+    maxBytes: Math.max(maxBytes.audio, maxBytes.video),
+    types: ['audio/', 'video/'],
+  });
+  const result = await makeVideo(engine, {
+    imagePath,
+    audioPath,
+    outPath,
+    steps: task.steps,
+    cfg: task.cfg,
+    seed: task.seed,
+    frames: task.frames_num,
+    maxAudioSeconds: config.tasks.maxAudioSeconds,
+    signal,
+    onStage: tell,
+  });
+  const { frames, seed, face, milliseconds } = result;
+  log.info({ frames, seed: String(seed), face, milliseconds }, 'rendered');
+  reporter.update('merging_audio', 97, 'storing the video');
+  return transfers.upload(outPath, 'video.mp4');
+}
+
+/** What becomes of a task whose work did not end with a video. */
+async function end(
+  error: unknown,
+  claim: Claim,
+  progress: number,
+  { queue, log }: JobContext,
+  signal: AbortSignal,
+): Promise<void> {
+  const interruption: unknown = signal.aborted ? signal.reason : error;
+  if (interruption instanceof Interrupted && !isOfTheTask(error)) {
+    if (interruption.why === 'shutdown') {
+      const done = await queue.handBack(claim);
+      log.info({ done }, 'task handed back');
+    } else {
+      log.warn('task lost to another worker');
+    }
+    return;
+  }
+  const failure = codedFailure(error);
+  const told = await queue.fail(claim, progress, failure);
+  log.warn(
+    { err: failure.code === 'INTERNAL' ? error : undefined, code: failure.code, told },
+    failure.message,
+  );
+}
+
+const cancellations = new Set(['ENGINE_CANCELLED', 'ENGINE_DISPOSED', 'MEDIA_CANCELLED']);
+
+/** An error that would come again, rather than one of being stopped. */
+function isOfTheTask(error: unknown): boolean {
+  return error instanceof CodedError && !cancellations.has(error.code);
+}
+
+function codedFailure(error: unknown): CodedError {
+  if (error instanceof CodedError) return error;
+  if ((error as NodeJS.ErrnoException | null)?.code === 'ENOSPC') {
+    return new CodedError('STORAGE_FULL', "the disk of the worker's files is full");
+  }
+  return new CodedError('INTERNAL', 'the worker failed; its log says why', { cause: error });
+}
+
+/** Removes what workers that were killed left in the folder of all workers. */
+export async function removeLeftovers(root: string): Promise<void> {
+  for (const name of await readdir(root).catch(() => [])) {
+    const pid = Number(/^worker-\d+-(\d+)$/.exec(name)?.[1]);
+    if (Number.isNaN(pid) || (pid !== process.pid && isAlive(pid))) continue;
+    await rm(join(root, name), { recursive: true, force: true });
+  }
+}

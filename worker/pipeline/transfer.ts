@@ -1,0 +1,177 @@
+import { randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Type } from 'typebox';
+import { Value } from 'typebox/value';
+import type { Config } from '../../src/config.js';
+import { CodedError } from '../../src/errors.js';
+
+const uploadAnswer = Type.Object({ success: Type.Literal(true), file_id: Type.String() });
+
+export interface DownloadOptions {
+  /** What the file is for, in messages: "ref_image_id" or "audio_id". */
+  readonly role: string;
+  readonly maxBytes: number;
+  /** Accepted beginnings of the media type that the server tells. */
+  readonly types: readonly string[];
+}
+
+/** The temp-file API as a worker uses it; waits out an API that restarts. */
+export class Transfers {
+  readonly #config: Config;
+  readonly #signal: AbortSignal;
+
+  constructor(config: Config, signal: AbortSignal) {
+    this.#config = config;
+    this.#signal = signal;
+  }
+
+  async download(id: string, path: string, options: DownloadOptions): Promise<void> {
+    const { role, types } = options;
+    await this.#patiently(
+      'TASK_DOWNLOAD_FAILED',
+      `${role} could not be downloaded`,
+      async (signal) => {
+        const response = await this.#fetch(
+          `download/${encodeURIComponent(id.toLowerCase())}`,
+          signal,
+        );
+        if (response.status === 404) {
+          await response.body?.cancel();
+          throw new CodedError(
+            'TASK_FILE_NOT_FOUND',
+            `${role}: there is no file ${id}, or it has expired`,
+          );
+        }
+        const type = response.headers.get('content-type') ?? '';
+        const body = await this.#checked(response);
+        if (!types.some((accepted) => type.startsWith(accepted))) {
+          await body.cancel();
+          throw new CodedError(
+            'TASK_FILE_WRONG_TYPE',
+            `${role}: a file of type ${types.join(' or ')} is wanted, ${id} is ${type}`,
+          );
+        }
+        await save(body, path, options);
+      },
+    );
+  }
+
+  /** Uploads a video and returns its id. */
+  async upload(path: string, name: string): Promise<string> {
+    return this.#patiently(
+      'TASK_UPLOAD_FAILED',
+      'the video could not be uploaded',
+      async (signal) => {
+        const { size } = await stat(path);
+        const boundary = `----echomimic-${randomUUID()}`;
+        const head =
+          `--${boundary}\r\nContent-Disposition: form-data; name="file"; filename="${name}"\r\n` +
+          'Content-Type: video/mp4\r\n\r\n';
+        const tail = `\r\n--${boundary}--\r\n`;
+        const form = async function* (): AsyncGenerator<Uint8Array> {
+          yield Buffer.from(head);
+          yield* createReadStream(path, { end: size - 1 }) as AsyncIterable<Uint8Array>;
+          yield Buffer.from(tail);
+        };
+        const response = await this.#fetch('upload', signal, {
+          method: 'POST',
+          headers: { 'content-type': `multipart/form-data; boundary=${boundary}` },
+          body: Readable.toWeb(Readable.from(form())) as RequestInit['body'],
+          duplex: 'half',
+        } as RequestInit);
+        const answer: unknown = await new Response(await this.#checked(response)).json();
+        if (!Value.Check(uploadAnswer, answer)) {
+          throw new CodedError(
+            'TASK_UPLOAD_FAILED',
+            'the server answered the upload without a file_id',
+          );
+        }
+        return answer.file_id;
+      },
+    );
+  }
+
+  /** Best effort: the file expires anyway. */
+  async delete(id: string): Promise<void> {
+    const signal = AbortSignal.timeout(10_000);
+    await this.#fetch(`delete/${id}`, signal, { method: 'DELETE' })
+      .then((response) => response.body?.cancel())
+      .catch(() => undefined);
+  }
+
+  #fetch(path: string, signal: AbortSignal, init: RequestInit = {}): Promise<Response> {
+    const { baseUrl, apiToken } = this.#config;
+    const headers = new Headers(init.headers);
+    if (apiToken !== undefined) headers.set('authorization', `Bearer ${apiToken}`);
+    return fetch(`${baseUrl}/api/tempfile/${path}`, {
+      ...init,
+      headers,
+      signal,
+      redirect: 'error',
+    });
+  }
+
+  async #checked(response: Response): Promise<ReadableStream<Uint8Array>> {
+    if (response.ok && response.body !== null) return response.body;
+    const text = (await response.text()).slice(0, 300);
+    const failure = new Error(`the server answered ${response.status}: ${text}`);
+    throw response.status >= 500 || response.status === 429 ? failure : new Final(failure.message);
+  }
+
+  /** Tries again what may pass (no connection, 5xx), until the time for one transfer is over. */
+  async #patiently<T>(
+    code: 'TASK_DOWNLOAD_FAILED' | 'TASK_UPLOAD_FAILED',
+    what: string,
+    attempt: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const deadline = Date.now() + this.#config.tasks.transferMs;
+    for (let wait = 250; ; wait = Math.min(wait * 2, 5000)) {
+      const left = AbortSignal.timeout(Math.max(1, deadline - Date.now()));
+      try {
+        return await attempt(AbortSignal.any([this.#signal, left]));
+      } catch (error) {
+        this.#signal.throwIfAborted();
+        if (error instanceof CodedError) throw error;
+        if ((error as NodeJS.ErrnoException).code === 'ENOSPC') {
+          throw new CodedError('STORAGE_FULL', "the disk of the worker's files is full");
+        }
+        if (error instanceof Final || Date.now() + wait >= deadline) {
+          throw new CodedError(code, `${what}: ${reasonOf(error)}`, { cause: error });
+        }
+        await sleep(wait, undefined, { signal: this.#signal });
+      }
+    }
+  }
+}
+
+/** A refusal that asking again would not change. */
+class Final extends Error {}
+
+function reasonOf(error: unknown): string {
+  const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
+  if (message !== 'fetch failed') return message;
+  return cause?.code ?? cause?.message ?? message;
+}
+
+async function save(
+  body: ReadableStream<Uint8Array>,
+  path: string,
+  { maxBytes, role }: DownloadOptions,
+): Promise<void> {
+  const file = await open(path, 'w', 0o600);
+  let bytes = 0;
+  try {
+    for await (const chunk of body) {
+      bytes += chunk.length;
+      if (bytes > maxBytes) {
+        throw new CodedError('FILE_TOO_LARGE', `${role}: the file has more than ${maxBytes} bytes`);
+      }
+      await file.writeFile(chunk);
+    }
+  } finally {
+    await file.close();
+  }
+}

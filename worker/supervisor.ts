@@ -1,0 +1,64 @@
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Config, WorkerDevice } from '../src/config.js';
+import type { Log } from '../src/log.js';
+import { projectRoot } from '../src/paths.js';
+import { Recovery } from '../src/queue/recovery.js';
+import { type Redis, connectRedis } from '../src/queue/redis.js';
+import { Keeper } from './keeper.js';
+
+const startMs = 600_000;
+const unref = { ref: false };
+
+/** One worker process per device, and the recovery of what they lose. */
+export class Supervisor {
+  readonly #config: Config;
+  readonly #log: Log;
+  readonly #redis: Redis;
+  readonly #recovery: Recovery;
+  readonly keepers: readonly Keeper[];
+
+  /** `environment` is what the workers get; it must lead to the same configuration. */
+  constructor(config: Config, environment: Record<string, string>, log: Log) {
+    this.#config = config;
+    this.#log = log;
+    this.#redis = connectRedis(config, log);
+    this.#recovery = new Recovery(this.#redis, config, log);
+    this.keepers = config.devices.map((device) => this.#keeper(device, environment));
+  }
+
+  #keeper({ id, device }: WorkerDevice, environment: Record<string, string>): Keeper {
+    let worker: string | undefined;
+    return new Keeper({
+      name: `worker ${id} (${device})`,
+      module: join(projectRoot, 'dist', 'worker', 'main.js'),
+      args: ['--device', device, '--id', String(id)],
+      environment,
+      log: this.#log,
+      startMs,
+      stopMs: this.#config.shutdownMs + 20_000,
+      onMessage: (message) => {
+        if (message.type === 'hello') worker = message.worker;
+      },
+      onExit: async () => {
+        if (worker === undefined) return;
+        const gone = worker;
+        worker = undefined;
+        // A Redis that is away must not hold up the stop; the passes find the task later.
+        await Promise.race([this.#recovery.workerDied(id, gone), sleep(5000, undefined, unref)]);
+      },
+    });
+  }
+
+  /** Resolves when every worker is ready. */
+  async start(): Promise<void> {
+    this.#recovery.start();
+    await Promise.all(this.keepers.map((keeper) => keeper.start()));
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.keepers.map((keeper) => keeper.stop()));
+    await this.#recovery.stop();
+    this.#redis.disconnect();
+  }
+}
