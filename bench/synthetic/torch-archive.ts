@@ -158,28 +158,52 @@ function statePickle(tensors: readonly TensorSpec[], options: ArchiveOptions): B
   return p.setItems().end();
 }
 
-/** Writes what `torch.save` would, one tensor at a time. */
-export async function writeTorchArchive(
+export interface EntrySpec {
+  readonly name: string;
+  readonly size: number;
+  pieces(): Iterable<Uint8Array>;
+}
+
+export const entryOf = (name: string, bytes: Uint8Array): EntrySpec => ({
+  name,
+  size: bytes.length,
+  pieces: () => [bytes],
+});
+
+/** Writes a zip archive of stored entries. */
+export async function writeArchive(
   path: string,
-  tensors: readonly TensorSpec[],
-  options: ArchiveOptions = {},
+  entries: readonly EntrySpec[],
+  zip64 = false,
 ): Promise<void> {
   const file = await open(path, 'w');
   try {
-    const zip = new ZipWriter(file, options.zip64 ?? false);
-    const add = (name: string, bytes: Uint8Array) =>
-      zip.add(`archive/${name}`, bytes.length, [bytes]);
-    await add('data.pkl', statePickle(tensors, options));
-    await add('byteorder', Buffer.from('little'));
-    for (const [i, tensor] of tensors.entries()) {
-      const size = elementCount(tensor.shape) * (tensor.dtype === 'float16' ? 2 : 4);
-      await zip.add(`archive/data/${i}`, size, tensor.bytes());
-    }
-    await add('version', Buffer.from('3\n'));
+    const zip = new ZipWriter(file, zip64);
+    for (const entry of entries) await zip.add(entry.name, entry.size, entry.pieces());
     await zip.end();
   } finally {
     await file.close();
   }
+}
+
+/** Writes what `torch.save` would, one tensor at a time. */
+export function writeTorchArchive(
+  path: string,
+  tensors: readonly TensorSpec[],
+  options: ArchiveOptions = {},
+): Promise<void> {
+  const text = (name: string, bytes: Uint8Array) => entryOf(`archive/${name}`, bytes);
+  const entries = [
+    text('data.pkl', statePickle(tensors, options)),
+    text('byteorder', Buffer.from('little')),
+    ...tensors.map((tensor, i) => ({
+      name: `archive/data/${i}`,
+      size: elementCount(tensor.shape) * (tensor.dtype === 'float16' ? 2 : 4),
+      pieces: () => tensor.bytes(),
+    })),
+    text('version', Buffer.from('3\n')),
+  ];
+  return writeArchive(path, entries, options.zip64);
 }
 
 /** Writes a safetensors file, one tensor at a time. */

@@ -77,17 +77,22 @@ export function floatToHalf(values: Float32Array, out: Uint16Array, at = 0): voi
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   for (let i = 0; i < bits.length; i++) {
     const x = bits[i]!;
+    const magnitude = x & 0x7fffffff;
+    if (magnitude >= 0x38800000 && magnitude < 0x477ff000) {
+      // a normal half, which nearly every weight is: shift the bias of the exponent and round
+      const lowest = (magnitude >>> 13) & 1;
+      out[at + i] = ((x >>> 16) & 0x8000) | ((magnitude - 0x38000000 + 0xfff + lowest) >>> 13);
+      continue;
+    }
     const index = x >>> 23;
     const s = shift[index]!;
+    if (s === 25) {
+      out[at + i] = magnitude > 0x7f800000 ? base[index]! | 0x200 : base[index]!;
+      continue;
+    }
     // the implicit one is added for every class; in the normal range it carries into the exponent
     const mantissa = (x & 0x7fffff) | 0x800000;
-    const half = 1 << (s - 1);
-    const rounded = (mantissa + half - 1 + ((mantissa >>> s) & 1)) >>> s;
-    out[at + i] =
-      s < 25
-        ? base[index]! + rounded
-        : (x & 0x7fffffff) > 0x7f800000
-          ? base[index]! | 0x200
-          : base[index]!;
+    const rounded = (mantissa + (1 << (s - 1)) - 1 + ((mantissa >>> s) & 1)) >>> s;
+    out[at + i] = base[index]! + rounded;
   }
 }

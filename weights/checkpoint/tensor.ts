@@ -5,6 +5,10 @@ import { bytesPerElement, elementCount, rowMajor, type DType, type TensorLayout 
 const pieceElements = 4 << 20;
 const largestTensor = 2 ** 31;
 
+/** Room for `count` values that are about to be written, without zeroing it first. */
+export const uninitialised = (count: number): Float32Array =>
+  new Float32Array(Buffer.allocUnsafeSlow(4 * count).buffer, 0, count);
+
 function isRowMajor(layout: TensorLayout): boolean {
   const packed = rowMajor(layout.shape);
   return layout.shape.every((n, i) => n === 1 || layout.strides[i] === packed[i]);
@@ -66,7 +70,7 @@ async function readRun(
 ): Promise<Float32Array> {
   const size = bytesPerElement[dtype];
   if (position + count * size > file.size) throw file.fail(`truncated: it ends inside ${what}`);
-  const out = new Float32Array(count);
+  const out = uninitialised(count);
   if (dtype === 'float32') {
     const bytes = new Uint8Array(out.buffer);
     await file.fill(bytes, position, what);

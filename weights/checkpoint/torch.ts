@@ -104,39 +104,48 @@ function storageFrom(
   return new Storage(dtype, entry, Math.floor(entry.size / bytesPerElement[dtype]));
 }
 
-/** A dict of plain values as an object without prototype; tensors go to `tensors` by dotted name. */
-function flatten(
-  value: PickleValue,
-  name: string,
-  tensors: Map<string, TorchTensor>,
-  open: Set<object>,
-): Plain | undefined {
-  if (value instanceof TorchTensor) {
-    tensors.set(name, value);
-    return undefined;
+const deepest = 32;
+const mostValues = 1_000_000;
+
+/**
+ * Sorts a pickle's value into tensors, by dotted name, and plain values. Containers may be shared or
+ * hold themselves, so depth and number of visits are bounded.
+ */
+class Flattener {
+  readonly tensors = new Map<string, TorchTensor>();
+  private visits = 0;
+
+  constructor(private readonly fail: (what: string) => CodedError) {}
+
+  flatten(value: PickleValue, name: string, depth = 0): Plain | undefined {
+    if (value instanceof TorchTensor) {
+      this.tensors.set(name, value);
+      return undefined;
+    }
+    if (++this.visits > mostValues || depth > deepest) {
+      throw this.fail('it nests more values than any checkpoint needs');
+    }
+    if (value === null || typeof value !== 'object') return value;
+    const at = (key: string) => (name === '' ? key : `${name}.${key}`);
+    if (value instanceof PickleMap) {
+      const plain: { [key: string]: Plain } = Object.create(null) as { [key: string]: Plain };
+      for (const [key, child] of value) {
+        const text = typeof key === 'object' ? '' : String(key);
+        const inner = this.flatten(child, at(text), depth + 1);
+        if (inner !== undefined) plain[text] = inner;
+      }
+      return plain;
+    }
+    const items = value instanceof Tuple ? value.items : Array.isArray(value) ? value : undefined;
+    if (!items) return undefined;
+    return (items as PickleValue[])
+      .map((child, i) => this.flatten(child, at(String(i)), depth + 1))
+      .filter((inner) => inner !== undefined);
   }
-  if (value === null || typeof value !== 'object') return value;
-  const children: Iterable<[PickleValue, PickleValue]> | undefined =
-    value instanceof PickleMap
-      ? value.entries()
-      : Array.isArray(value)
-        ? value.entries()
-        : value instanceof Tuple
-          ? value.items.entries()
-          : undefined;
-  if (!children || open.has(value) || open.size > 32) return undefined;
-  open.add(value);
-  const plain: { [key: string]: Plain } = Object.create(null) as { [key: string]: Plain };
-  const list: Plain[] = [];
-  for (const [key, child] of children) {
-    const text = String(typeof key === 'object' ? '' : key);
-    const inner = flatten(child, name === '' ? text : `${name}.${text}`, tensors, open);
-    if (inner === undefined) continue;
-    if (value instanceof PickleMap) plain[text] = inner;
-    else list.push(inner);
+
+  fields(map: PickleMap): { readonly [key: string]: Plain } {
+    return this.flatten(map, '') as { [key: string]: Plain };
   }
-  open.delete(value);
-  return value instanceof PickleMap ? plain : list;
 }
 
 /** Trainers wrap state dicts; a wrapper is a dict entry that holds tensors beside no others. */
@@ -225,12 +234,11 @@ export async function openTorch(file: PositionedFile): Promise<Checkpoint> {
       ),
   });
   if (!(value instanceof PickleMap)) throw file.fail('it holds no dict of tensors');
-  const tensors = new Map<string, TorchTensor>();
+  const flattener = new Flattener(fail);
   const [state, wrapper] = unwrap(value);
-  let scalars = flatten(state, '', tensors, new Set()) as { [key: string]: Plain };
+  let scalars = flattener.fields(state);
   if (wrapper) {
-    const rest = new PickleMap([...wrapper].filter(([, child]) => child !== state));
-    scalars = flatten(rest, '', tensors, new Set()) as { [key: string]: Plain };
+    scalars = flattener.fields(new PickleMap([...wrapper].filter(([, child]) => child !== state)));
   }
-  return new TorchCheckpoint(file, tensors, scalars, bigEndian);
+  return new TorchCheckpoint(file, flattener.tensors, scalars, bigEndian);
 }

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { elementCount, floatToHalf } from '../checkpoint/index.js';
+import { elementCount } from '../checkpoint/index.js';
+import { Sink } from './sink.js';
 import type { Weight } from './weight.js';
 
 export interface Place {
@@ -30,7 +30,6 @@ interface Entry extends Place {
 const pageBytes = 4096;
 const pageFrom = 65536;
 const lineBytes = 64;
-const pieceBytes = 8 << 20;
 
 /**
  * The external data of one or more graphs. Tensors get their place when a graph first names them
@@ -65,34 +64,24 @@ export class DataFile {
   }
 
   async write(folder: string, options: WriteOptions = {}): Promise<WrittenFile> {
-    const hash = createHash('sha256');
     const file = await open(join(folder, this.path), 'wx');
+    const sink = new Sink(file, (bytes) => options.onBytes?.(bytes));
     try {
-      let at = 0;
-      const put = async (bytes: Uint8Array) => {
+      const entries = [...this.#entries.values()];
+      // the next tensor is read while this one is written
+      let next = entries[0]?.weight.read();
+      for (const [i, { offset, type }] of entries.entries()) {
         options.signal?.throwIfAborted();
-        for (let done = 0; done < bytes.length;) {
-          const piece = bytes.subarray(done, done + pieceBytes);
-          const { bytesWritten } = await file.write(piece);
-          hash.update(piece.subarray(0, bytesWritten));
-          done += bytesWritten;
-          at += bytesWritten;
-          options.onBytes?.(bytesWritten);
-        }
-      };
-      for (const { offset, weight, type } of this.#entries.values()) {
-        if (offset > at) await put(new Uint8Array(offset - at));
-        const values = await weight.read();
-        if (type === 'float32') {
-          await put(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-        } else {
-          const halves = new Uint16Array(values.length);
-          floatToHalf(values, halves);
-          await put(new Uint8Array(halves.buffer));
-        }
+        const values = await next!;
+        next = entries[i + 1]?.weight.read();
+        next?.catch(() => undefined);
+        await sink.padTo(offset);
+        await sink.append(values, type);
       }
-      return { path: this.path, bytes: at, sha256: hash.digest('hex') };
+      const sha256 = await sink.end();
+      return { path: this.path, bytes: sink.at, sha256 };
     } finally {
+      await sink.settle();
       await file.close();
     }
   }

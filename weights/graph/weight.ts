@@ -1,4 +1,4 @@
-import { elementCount } from '../checkpoint/index.js';
+import { elementCount, uninitialised } from '../checkpoint/index.js';
 
 /**
  * A tensor of a graph whose values are read when the file is written. A derived tensor (transposed,
@@ -43,7 +43,7 @@ export function transpose(weight: Weight): Weight {
     dims: [columns, rows],
     read: async () => {
       const from = await weight.read();
-      const to = new Float32Array(from.length);
+      const to = uninitialised(from.length);
       const tile = 32;
       for (let r0 = 0; r0 < rows; r0 += tile) {
         const r1 = Math.min(rows, r0 + tile);
