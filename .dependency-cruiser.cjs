@@ -14,14 +14,14 @@ module.exports = {
       severity: 'error',
       from: { path: '^worker/' },
       to: {
-        path: '^(src/(?!(task|queue)/|(alive|config|errors|paths|log)\\.ts)|weights/(?!manifest\\.ts)|scripts|bench|test)',
+        path: '^(src/(?!(task|queue)/|(alive|config|errors|paths|log)\\.ts)|weights/(?!manifest\\.ts)|(scripts|bench|test)/)',
       },
     },
     {
       name: 'engine-and-weights-stand-alone',
       severity: 'error',
       from: { path: '^(native|weights)/' },
-      to: { path: '^(src/(?!(errors|paths)\\.ts)|worker|scripts|bench|test)' },
+      to: { path: '^(src/(?!(errors|paths)\\.ts)|(worker|scripts|bench|test)/)' },
     },
     {
       name: 'weights-know-no-engine',
