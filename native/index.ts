@@ -24,7 +24,7 @@ export interface RenderHooks {
   onProgress?: ((progress: Progress) => void) | undefined;
   /** Called in order; the engine waits for the returned promise when two chunks are under way. */
   onFrames: (frames: Frames) => void | Promise<void>;
-  /** Latents `[channels, frames, rows, columns]` after each step; delays the first frames. */
+  /** Latents `[channels, frames, rows, columns]` after each step. */
   onLatents?: ((latents: Tensor, step: number) => void) | undefined;
   signal?: AbortSignal | undefined;
 }

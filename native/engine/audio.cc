@@ -38,7 +38,6 @@ void AudioFeatures::Compute(Network& mel, Network& audio, const std::vector<floa
   const int64_t per_block = model_.block_frames / 2;
   const size_t state = static_cast<size_t>(model_.layers) * model_.width;
 
-  // Shrinking gives the scratch memory of a long clip back once the log-mel is there.
   const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
   std::vector<float> log_mel(static_cast<size_t>(model_.mel_bins) * mel_frames);
   {

@@ -1,7 +1,6 @@
 #include "engine.h"
 
 #include <algorithm>
-#include <chrono>
 #include <new>
 #include <utility>
 
@@ -145,11 +144,9 @@ void Engine::Dispose() {
 
 void Engine::Main() {
   try {
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     Load();
-    const std::chrono::duration<double, std::milli> spent =
-        std::chrono::steady_clock::now() - start;
-    emit_({0, Loaded{spent.count()}});
+    emit_({0, Loaded{watch.milliseconds()}});
   } catch (...) {
     Failed failure = Describe(std::current_exception());
     const std::lock_guard lock(mutex_);
@@ -253,7 +250,8 @@ void Engine::Execute(Job& job, Event& event) {
   auto& request = std::get<RenderRequest>(job.request);
   if (request.cfg > 1) Find("denoiserUncond").Expect({"sample", "timestep"}, {"v"});
   Sink sink(*this, job);
-  Render render(networks_, config_.model, std::move(request), job.cancellation, sink, costs_);
+  Render render(networks_, config_.model, config_.threads, std::move(request),
+                job.cancellation, sink, costs_);
   event.body = render.Run();
 }
 

@@ -21,17 +21,13 @@ const char* NameOf(Stage stage) {
 
 ProgressMeter::ProgressMeter(const Costs& costs, const double (&units)[kStages],
                              std::function<void(const Progress&)> report)
-    : costs_(costs), report_(std::move(report)), last_(std::chrono::steady_clock::now()) {
+    : costs_(costs), report_(std::move(report)) {
   std::copy(std::begin(units), std::end(units), units_);
 }
 
-void ProgressMeter::Skip() { last_ = std::chrono::steady_clock::now(); }
-
-void ProgressMeter::Advance(Stage stage, double units) {
-  const auto now = std::chrono::steady_clock::now();
+void ProgressMeter::Advance(Stage stage, double units, double milliseconds) {
   const int index = static_cast<int>(stage);
-  milliseconds_[index] += std::chrono::duration<double, std::milli>(now - last_).count();
-  last_ = now;
+  milliseconds_[index] += milliseconds;
   done_[index] += units;
   double done = 0;
   double total = 0;

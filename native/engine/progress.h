@@ -20,6 +20,18 @@ struct Progress {
   int frames = 0;
 };
 
+// Milliseconds since it was made.
+class Stopwatch {
+ public:
+  double milliseconds() const {
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start_)
+        .count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
 // What one unit of each stage costs, relative to the others. The engine starts from a guess and
 // keeps what it measured in its last render.
 struct Costs {
@@ -33,10 +45,8 @@ class ProgressMeter {
   ProgressMeter(const Costs& costs, const double (&units)[kStages],
                 std::function<void(const Progress&)> report);
 
-  // Adds units done in `stage`, and the time since the last call or Skip, and reports.
-  void Advance(Stage stage, double units);
-  // Leaves the time since the last call out of every stage.
-  void Skip();
+  // Adds units done in `stage` and the time that they took, and reports.
+  void Advance(Stage stage, double units, double milliseconds);
   void Finish();
 
   Progress& state() { return state_; }
@@ -49,7 +59,6 @@ class ProgressMeter {
   double done_[kStages] = {};
   double milliseconds_[kStages] = {};
   std::function<void(const Progress&)> report_;
-  std::chrono::steady_clock::time_point last_;
   Progress state_;
 };
 

@@ -1,7 +1,6 @@
 #include "render.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -13,7 +12,10 @@ namespace echomimic {
 namespace {
 
 constexpr float kNoiseLimit = 1.5f;  // the official loop clamps its initial noise
-constexpr int kShown = 512 * 512;    // pixels decoded in one run
+
+// Windows up to this many latent pixels run one per core; larger ones one after the other on all
+// cores, because they use the cores well by themselves and need much memory.
+constexpr int64_t kLanePixels = 12 * 32 * 32;
 
 Ort::MemoryInfo CpuMemory() {
   return Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
@@ -26,10 +28,11 @@ uint8_t ToByte(float x) {
 
 }  // namespace
 
-Render::Render(Networks& networks, const ModelSpec& model, RenderRequest request,
+Render::Render(Networks& networks, const ModelSpec& model, int threads, RenderRequest request,
                const Cancellation& cancellation, RenderSink& sink, Costs& costs)
     : networks_(networks),
       model_(model),
+      threads_(threads),
       request_(std::move(request)),
       cancellation_(cancellation),
       sink_(sink),
@@ -37,14 +40,12 @@ Render::Render(Networks& networks, const ModelSpec& model, RenderRequest request
       audio_(model, request_.fps) {}
 
 RenderResult Render::Run() {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch total;
   frames_ = Validate(model_, request_);
   rows_ = request_.image.height / model_.downscale;
   columns_ = request_.image.width / model_.downscale;
   plane_ = static_cast<size_t>(model_.latent_channels) * rows_ * columns_;
   window_frames_ = std::min(frames_, request_.context_frames);
-  decode_batch_ = std::clamp(kShown / (request_.image.width * request_.image.height), 1, 8);
-
   const auto samples = static_cast<int64_t>(request_.audio.size());
   const int windows = static_cast<int>(
       MakeWindows(frames_, request_.context_frames, request_.context_overlap, 0).size());
@@ -52,18 +53,24 @@ RenderResult Render::Run() {
       static_cast<double>(AudioFeatures::Blocks(model_, samples, frames_, request_.fps)), 1.0,
       static_cast<double>(windows) * request_.steps * (guided() ? 2 : 1),
       static_cast<double>(frames_)};
+  const int64_t window_pixels = int64_t{window_frames_} * rows_ * columns_;
+  lanes_ = window_pixels <= kLanePixels ? threads_ : 1;
   meter_ = std::make_unique<ProgressMeter>(
       costs_, units, [this](const Progress& progress) { sink_.OnProgress(progress); });
   meter_->state().steps = request_.steps;
   meter_->state().windows = windows;
   meter_->state().frames = frames_;
 
-  audio_.Compute(*networks_.mel, *networks_.audio, request_.audio, frames_, cancellation_,
-                 [this] { meter_->Advance(Stage::kAudio, 1); });
+  Stopwatch block;
+  audio_.Compute(*networks_.mel, *networks_.audio, request_.audio, frames_, cancellation_, [&] {
+    meter_->Advance(Stage::kAudio, 1, block.milliseconds());
+    block = {};
+  });
   request_.audio = {};
   cancellation_.ThrowIfCancelled();
+  const Stopwatch reference;
   EncodeReference();
-  meter_->Advance(Stage::kReference, 1);
+  meter_->Advance(Stage::kReference, 1, reference.milliseconds());
   MakeNoise();
   Denoise();
   sink_.Drain();
@@ -80,8 +87,7 @@ RenderResult Render::Run() {
   for (int i = 0; i < kStages; i++) {
     result.milliseconds[i] = meter_->milliseconds(static_cast<Stage>(i));
   }
-  result.total_milliseconds =
-      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  result.total_milliseconds = total.milliseconds();
   return result;
 }
 
@@ -143,66 +149,60 @@ void Render::MakeNoise() {
   request_.noise = {};
 }
 
-Render::Batch Render::MakeBatch(int windows) {
-  Batch batch;
-  batch.windows = windows;
-  const size_t numbers = static_cast<size_t>(windows) * window_frames_ * plane_;
+void Render::Bind(Lane& lane) {
+  const size_t numbers = window_frames_ * plane_;
   const size_t tokens = audio_.tokens_per_frame();
-  batch.sample.resize(numbers);
-  batch.prediction.resize(numbers);
-  batch.audio.resize(static_cast<size_t>(windows) * window_frames_ * tokens * model_.width);
-  const Shape shape = {windows, window_frames_, model_.latent_channels, rows_, columns_};
+  lane.sample.resize(numbers);
+  lane.prediction.resize(numbers);
+  lane.audio.resize(window_frames_ * tokens * model_.width);
+  lane.latents.resize(decode_batch_ * plane_);
+  const Shape shape = {1, window_frames_, model_.latent_channels, rows_, columns_};
 
-  batch.binding = networks_.denoiser->Bind();
-  batch.binding.BindInput("sample", Wrap(batch.sample.data(), shape));
-  batch.binding.BindInput("timestep", Wrap(&timestep_, {1}));
-  batch.binding.BindInput("audio", Wrap(batch.audio.data(), {windows, window_frames_,
-                                                             static_cast<int64_t>(tokens),
-                                                             model_.width}));
-  batch.binding.BindInput("face", face_[0]);
+  lane.denoiser = networks_.denoiser->Bind();
+  lane.denoiser.BindInput("sample", Wrap(lane.sample.data(), shape));
+  lane.denoiser.BindInput("timestep", Wrap(&timestep_, {1}));
+  lane.denoiser.BindInput("audio", Wrap(lane.audio.data(), {1, window_frames_,
+                                                            static_cast<int64_t>(tokens),
+                                                            model_.width}));
+  lane.denoiser.BindInput("face", face_[0]);
   for (size_t i = 0; i < bank_.size(); i++) {
-    batch.binding.BindInput(model_.bank[i].c_str(), bank_[i]);
+    lane.denoiser.BindInput(model_.bank[i].c_str(), bank_[i]);
   }
-  batch.binding.BindOutput("v", Wrap(batch.prediction.data(), shape));
+  lane.denoiser.BindOutput("v", Wrap(lane.prediction.data(), shape));
   if (guided()) {
-    batch.unconditional.resize(numbers);
-    batch.unconditional_binding = networks_.unconditional->Bind();
-    batch.unconditional_binding.BindInput("sample", Wrap(batch.sample.data(), shape));
-    batch.unconditional_binding.BindInput("timestep", Wrap(&timestep_, {1}));
-    batch.unconditional_binding.BindOutput("v", Wrap(batch.unconditional.data(), shape));
+    lane.unconditional.resize(numbers);
+    lane.unconditional_denoiser = networks_.unconditional->Bind();
+    lane.unconditional_denoiser.BindInput("sample", Wrap(lane.sample.data(), shape));
+    lane.unconditional_denoiser.BindInput("timestep", Wrap(&timestep_, {1}));
+    lane.unconditional_denoiser.BindOutput("v", Wrap(lane.unconditional.data(), shape));
   }
-  return batch;
 }
 
-// Runs the denoiser on `batch.windows` windows and adds what it predicts to the frames' sums.
-// Guidance is linear, so it can be applied before the mean over windows.
-void Render::Predict(Batch& batch, const Window* windows) {
+// Runs the denoiser on one window. Guidance is linear, so it is applied before the mean over
+// windows.
+void Render::Predict(Lane& lane, const Window& window) {
   const size_t tokens = audio_.tokens_per_frame() * model_.width;
-  for (int w = 0; w < batch.windows; w++) {
-    for (int i = 0; i < window_frames_; i++) {
-      const size_t slot = static_cast<size_t>(w) * window_frames_ + i;
-      std::memcpy(batch.sample.data() + slot * plane_,
-                  latents_.data() + windows[w][i] * plane_, plane_ * sizeof(float));
-      audio_.Gather(windows[w][i], batch.audio.data() + slot * tokens);
-    }
+  for (int i = 0; i < window_frames_; i++) {
+    std::memcpy(lane.sample.data() + i * plane_, latents_.data() + window[i] * plane_,
+                plane_ * sizeof(float));
+    audio_.Gather(window[i], lane.audio.data() + i * tokens);
   }
   const Ort::RunOptions& options = cancellation_.run_options();
-  networks_.denoiser->Run(options, batch.binding);
-  if (guided()) {
-    networks_.unconditional->Run(options, batch.unconditional_binding);
-    const auto cfg = static_cast<float>(request_.cfg);
-    for (size_t i = 0; i < batch.prediction.size(); i++) {
-      const float base = batch.unconditional[i];
-      batch.prediction[i] = base + cfg * (batch.prediction[i] - base);
-    }
+  networks_.denoiser->Run(options, lane.denoiser);
+  if (!guided()) return;
+  networks_.unconditional->Run(options, lane.unconditional_denoiser);
+  const auto cfg = static_cast<float>(request_.cfg);
+  for (size_t i = 0; i < lane.prediction.size(); i++) {
+    const float base = lane.unconditional[i];
+    lane.prediction[i] = base + cfg * (lane.prediction[i] - base);
   }
-  for (int w = 0; w < batch.windows; w++) {
-    for (int i = 0; i < window_frames_; i++) {
-      const float* const v =
-          batch.prediction.data() + (static_cast<size_t>(w) * window_frames_ + i) * plane_;
-      float* const sum = predictions_.data() + windows[w][i] * plane_;
-      for (size_t k = 0; k < plane_; k++) sum[k] += v[k];
-    }
+}
+
+void Render::Add(const Lane& lane, const Window& window) {
+  for (int i = 0; i < window_frames_; i++) {
+    const float* const v = lane.prediction.data() + i * plane_;
+    float* const sum = predictions_.data() + window[i] * plane_;
+    for (size_t k = 0; k < plane_; k++) sum[k] += v[k];
   }
 }
 
@@ -220,13 +220,13 @@ void Render::Denoise() {
   const auto schedule = MakeSchedule(model_.schedule, request_.steps);
   predictions_.resize(latents_.size());
   counts_.resize(frames_);
-  Batch batch = MakeBatch(1);
-  int decoded = 0;
+  Lanes lanes(lanes_);
+  std::vector<Lane> buffers(lanes.count());
+  for (auto& lane : buffers) Bind(lane);
   for (int s = 0; s < request_.steps; s++) {
     const bool last_step = s == request_.steps - 1;
     StreamingOrder order;
-    order.windows =
-        MakeWindows(frames_, request_.context_frames, request_.context_overlap, s);
+    order.windows = MakeWindows(frames_, request_.context_frames, request_.context_overlap, s);
     if (last_step) order = OrderForStreaming(order.windows, frames_);
     std::fill(predictions_.begin(), predictions_.end(), 0.0f);
     std::fill(counts_.begin(), counts_.end(), 0);
@@ -234,44 +234,70 @@ void Render::Denoise() {
       for (const int frame : window) counts_[frame]++;
     }
     timestep_ = static_cast<float>(schedule[s].timestep);
+    meter_->state().step = s + 1;
+    meter_->state().window = 0;
 
-    int stepped = 0;
-    for (size_t w = 0; w < order.windows.size(); w++) {
-      cancellation_.ThrowIfCancelled();
-      Predict(batch, &order.windows[w]);
-      meter_->state().step = s + 1;
-      meter_->state().window = static_cast<int>(w) + 1;
-      meter_->Advance(Stage::kDenoise, guided() ? 2 : 1);
-      if (!last_step) continue;
-      StepFrames(schedule[s], stepped, order.ready[w]);
-      stepped = order.ready[w];
-      if (request_.want_latents) continue;
-      while (stepped - decoded >= decode_batch_) {
-        Decode(decoded, decoded + decode_batch_);
-        decoded += decode_batch_;
+    StepPlan plan(std::move(order), frames_, last_step ? decode_batch_ : 0);
+    lanes.Run([&](int lane) {
+      try {
+        RunStep(plan, buffers[lane], schedule[s], last_step);
+      } catch (...) {
+        plan.Abandon();
+        throw;
       }
-    }
-    StepFrames(schedule[s], stepped, frames_);
+    });
+    if (!last_step) StepFrames(schedule[s], 0, frames_);
     if (request_.want_latents) Snapshot(s);
-  }
-  while (decoded < frames_) {
-    const int next = std::min(frames_, decoded + decode_batch_);
-    Decode(decoded, next);
-    decoded = next;
   }
 }
 
-void Render::Decode(int first, int last) {
-  cancellation_.ThrowIfCancelled();
-  const int count = last - first;
+// One lane's share of a step.
+void Render::RunStep(StepPlan& plan, Lane& lane, const Step& step, bool last_step) {
+  while (true) {
+    const StepPlan::Task task = plan.Next();
+    if (task.kind == StepPlan::Task::kNone) return;
+    cancellation_.ThrowIfCancelled();
+    const Stopwatch work;
+    if (task.kind == StepPlan::Task::kWindow) {
+      const Window& window = plan.windows()[task.index];
+      Predict(lane, window);
+      const double milliseconds = work.milliseconds() / lanes_;
+      if (!plan.AwaitTurn(task)) return;
+      Add(lane, window);
+      if (last_step) {
+        StepFrames(step, stepped_, plan.ReadyAfter(task));
+        stepped_ = plan.ReadyAfter(task);
+      }
+      {
+        const std::lock_guard lock(meter_mutex_);
+        meter_->state().window = task.index + 1;
+        meter_->Advance(Stage::kDenoise, guided() ? 2 : 1, milliseconds);
+      }
+    } else {
+      FrameChunk chunk = Decode(lane, task.index, task.count);
+      const double milliseconds = work.milliseconds() / lanes_;
+      if (!plan.AwaitTurn(task)) return;
+      {
+        const std::lock_guard lock(meter_mutex_);
+        meter_->state().frames_done = task.index + task.count;
+        meter_->Advance(Stage::kDecode, task.count, milliseconds);
+      }
+      sink_.OnFrames(std::move(chunk));
+    }
+    plan.FinishTurn(task);
+  }
+}
+
+FrameChunk Render::Decode(Lane& lane, int first, int count) {
   const int width = request_.image.width;
   const int height = request_.image.height;
   const size_t pixels = static_cast<size_t>(width) * height;
-  decoder_input_.assign(latents_.begin() + first * plane_, latents_.begin() + last * plane_);
+  std::memcpy(lane.latents.data(), latents_.data() + first * plane_,
+              count * plane_ * sizeof(float));
 
   Ort::IoBinding binding = networks_.vae_decoder->Bind();
-  binding.BindInput("latents", Wrap(decoder_input_.data(),
-                                    {count, model_.latent_channels, rows_, columns_}));
+  binding.BindInput("latents",
+                    Wrap(lane.latents.data(), {count, model_.latent_channels, rows_, columns_}));
   binding.BindOutput("image", CpuMemory());
   networks_.vae_decoder->Run(cancellation_.run_options(), binding);
   const auto outputs = binding.GetOutputValues();
@@ -286,10 +312,7 @@ void Render::Decode(int first, int last) {
       for (size_t c = 0; c < 3; c++) out[3 * i + c] = ToByte(planes[c * pixels + i]);
     }
   }
-  meter_->state().frames_done = last;
-  meter_->Advance(Stage::kDecode, count);
-  sink_.OnFrames(std::move(chunk));
-  meter_->Skip();  // time spent waiting for the taker is not ours
+  return chunk;
 }
 
 void Render::Snapshot(int step) {

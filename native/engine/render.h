@@ -1,15 +1,18 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 #include "audio.h"
 #include "job.h"
+#include "lanes.h"
 #include "model.h"
 #include "network.h"
 #include "progress.h"
 #include "request.h"
+#include "step.h"
 #include "windows.h"
 
 namespace echomimic {
@@ -63,34 +66,37 @@ struct RenderResult {
 // One clip, from samples and pictures to frames.
 class Render {
  public:
-  Render(Networks& networks, const ModelSpec& model, RenderRequest request,
+  Render(Networks& networks, const ModelSpec& model, int threads, RenderRequest request,
          const Cancellation& cancellation, RenderSink& sink, Costs& costs);
   RenderResult Run();
 
  private:
-  // Buffers of one run of the denoiser, and their binding. Made once per clip.
-  struct Batch {
-    int windows = 0;
+  // What one lane needs to run the denoiser and the decoder. Made once per clip.
+  struct Lane {
     std::vector<float> sample;
     std::vector<float> audio;
     std::vector<float> prediction;
     std::vector<float> unconditional;
-    Ort::IoBinding binding{nullptr};
-    Ort::IoBinding unconditional_binding{nullptr};
+    std::vector<float> latents;
+    Ort::IoBinding denoiser{nullptr};
+    Ort::IoBinding unconditional_denoiser{nullptr};
   };
 
   void EncodeReference();
   void MakeNoise();
-  Batch MakeBatch(int windows);
-  void Predict(Batch& batch, const Window* windows);
+  void Bind(Lane& lane);
   void Denoise();
+  void RunStep(StepPlan& plan, Lane& lane, const Step& step, bool last_step);
+  void Predict(Lane& lane, const Window& window);
+  void Add(const Lane& lane, const Window& window);
   void StepFrames(const Step& step, int first, int last);
-  void Decode(int first, int last);
+  FrameChunk Decode(Lane& lane, int first, int count);
   void Snapshot(int step);
   bool guided() const { return request_.cfg > 1; }
 
   Networks& networks_;
   const ModelSpec& model_;
+  const int threads_;
   RenderRequest request_;
   const Cancellation& cancellation_;
   RenderSink& sink_;
@@ -101,7 +107,9 @@ class Render {
   int columns_ = 0;
   size_t plane_ = 0;  // numbers per frame
   int window_frames_ = 0;
+  int lanes_ = 1;
   int decode_batch_ = 1;
+  std::mutex meter_mutex_;
   std::unique_ptr<ProgressMeter> meter_;
   AudioFeatures audio_;
   float timestep_ = 0;
@@ -110,7 +118,7 @@ class Render {
   std::vector<float> latents_;      // [frames, channels, rows, columns]
   std::vector<float> predictions_;  // sums over windows, same layout
   std::vector<int> counts_;         // windows per frame
-  std::vector<float> decoder_input_;
+  int stepped_ = 0;                 // frames that have taken the last step
 };
 
 }  // namespace echomimic

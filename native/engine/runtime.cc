@@ -60,6 +60,9 @@ Ort::Env& Environment(int threads) {
     options.SetGlobalIntraOpNumThreads(threads);
     options.SetGlobalInterOpNumThreads(1);
     options.SetGlobalDenormalAsZero();
+    // Waiting threads sleep: a spinning pool wins little on an idle machine and loses threefold
+    // when the cores have other work too.
+    options.SetGlobalSpinControl(0);
     // Failures come back as exceptions with the same text; the log would only repeat them.
     process.env = new Ort::Env(options, ORT_LOGGING_LEVEL_FATAL, "echomimic");
     process.pool_threads = threads;
@@ -79,6 +82,7 @@ Ort::SessionOptions CpuSessionOptions(int threads) {
   } else {
     options.SetIntraOpNumThreads(threads);
     options.SetInterOpNumThreads(1);
+    options.AddConfigEntry("session.intra_op.allow_spinning", "0");
   }
   return options;
 }

@@ -1,0 +1,411 @@
+#include "ops.h"
+
+#include <algorithm>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+
+namespace echomimic {
+
+namespace {
+
+using ops::BestKernels;
+using Shape = std::vector<int64_t>;
+
+void Require(bool condition, const char* what) {
+  if (!condition) throw std::invalid_argument(what);
+}
+
+int64_t Product(const Shape& shape, size_t from = 0) {
+  int64_t product = 1;
+  for (size_t i = from; i < shape.size(); i++) product *= shape[i];
+  return product;
+}
+
+// A thread's scratch, as large as its largest task was.
+float* Scratch(size_t floats) {
+  thread_local std::vector<float> memory;
+  constexpr size_t line = 16;
+  if (memory.size() < floats + line) memory.resize(floats + line);
+  const auto address = reinterpret_cast<uintptr_t>(memory.data());
+  return memory.data() + (line - address / 4 % line) % line;
+}
+
+template <typename Body>
+void Parallel(const Ort::KernelContext& context, int64_t units, const Body& body) {
+  if (units == 1) return body(0);
+  context.ParallelFor(
+      [](void* data, size_t i) { (*static_cast<const Body*>(data))(static_cast<int64_t>(i)); },
+      static_cast<size_t>(units), 0, const_cast<Body*>(&body));
+}
+
+struct Input {
+  Shape shape;
+  const float* data = nullptr;
+};
+
+Input Floats(const Ort::KernelContext& context, size_t index) {
+  if (index >= context.GetInputCount()) return {};
+  const auto value = context.GetInput(index);
+  if (!value) return {};
+  return {value.GetTensorTypeAndShapeInfo().GetShape(), value.GetTensorData<float>()};
+}
+
+Shape Integers(const Ort::KernelContext& context, size_t index) {
+  const auto value = context.GetInput(index);
+  const int64_t* const data = value.GetTensorData<int64_t>();
+  return {data, data + value.GetTensorTypeAndShapeInfo().GetElementCount()};
+}
+
+float* Output(Ort::KernelContext& context, const Shape& shape) {
+  return context.GetOutput(0, shape).GetTensorMutableData<float>();
+}
+
+// Attention of every head of `images` images; `head` is the first head of the first image, with
+// the steps from image to image.
+struct Steps {
+  int64_t query;
+  int64_t own;
+  int64_t out;
+};
+
+void AllHeads(const Ort::KernelContext& context, const ops::AttentionHead& first, int64_t images,
+              int64_t heads, const Steps& steps) {
+  const auto& kernels = BestKernels();
+  // Enough parts for many threads, each worth packing the keys for.
+  const int64_t parts = std::max<int64_t>(1, 64 / std::max<int64_t>(1, images * heads));
+  const int64_t rows = std::max<int64_t>(64, (first.queries + parts - 1) / parts);
+  const int64_t blocks = (first.queries + rows - 1) / rows;
+  Parallel(context, images * heads * blocks, [&](int64_t unit) {
+    const int64_t block = unit % blocks;
+    const int64_t head = unit / blocks % heads;
+    const int64_t image = unit / blocks / heads;
+    ops::AttentionHead h = first;
+    const int64_t column = head * h.width;
+    h.query += image * steps.query + block * rows * h.query_stride + column;
+    h.out += image * steps.out + block * rows * h.out_stride + column;
+    h.queries = std::min(rows, first.queries - block * rows);
+    h.own.keys += image * steps.own + column;
+    h.own.values += image * steps.own + column;
+    if (h.shared.count > 0) {
+      h.shared.keys += column;
+      h.shared.values += column;
+    }
+    kernels.attention(h, Scratch(kernels.attention_scratch(h)));
+  });
+}
+
+struct SelfAttention {
+  static constexpr const char* name = "SelfAttention";
+  static constexpr size_t inputs = 4;
+  static constexpr size_t required = 2;
+  static constexpr bool IsInteger(size_t i) { return i == 1; }
+
+  explicit SelfAttention(const Ort::ConstKernelInfo& info)
+      : heads(info.GetAttribute<int64_t>("heads")) {}
+
+  void Run(Ort::KernelContext& context) const {
+    const Input qkv = Floats(context, 0);
+    const int64_t images = Product(Integers(context, 1));
+    const Input keys = Floats(context, 2);
+    const Input values = Floats(context, 3);
+    Require(qkv.shape.size() == 2 && qkv.shape[1] % (3 * heads) == 0, "qkv is not [T, 3 C]");
+    const int64_t tokens = qkv.shape[0];
+    const int64_t channels = qkv.shape[1] / 3;
+    Require(images > 0 && tokens % images == 0, "qkv does not hold whole images");
+    Require((keys.data == nullptr) == (values.data == nullptr) && keys.shape == values.shape,
+            "shared keys and values differ");
+    const int64_t size = tokens / images;
+    ops::AttentionHead first{};
+    first.query = qkv.data;
+    first.query_stride = 3 * channels;
+    first.queries = size;
+    first.own = {qkv.data + channels, qkv.data + 2 * channels, 3 * channels, size};
+    if (keys.data != nullptr) {
+      Require(keys.shape.back() == channels, "shared keys are not [1, L, C]");
+      first.shared = {keys.data, values.data, channels, Product(keys.shape) / channels};
+    }
+    first.width = channels / heads;
+    first.out = Output(context, {tokens, channels});
+    first.out_stride = channels;
+    if (tokens == 0) return;
+    AllHeads(context, first, images, heads,
+             {size * 3 * channels, size * 3 * channels, size * channels});
+  }
+
+  int64_t heads;
+};
+
+struct CrossAttention {
+  static constexpr const char* name = "CrossAttention";
+  static constexpr size_t inputs = 3;
+  static constexpr size_t required = 3;
+  static constexpr bool IsInteger(size_t i) { return i == 2; }
+
+  explicit CrossAttention(const Ort::ConstKernelInfo& info)
+      : heads(info.GetAttribute<int64_t>("heads")), offset(info.GetAttribute<int64_t>("offset")) {}
+
+  void Run(Ort::KernelContext& context) const {
+    const Input q = Floats(context, 0);
+    const Input kv = Floats(context, 1);
+    const int64_t images = Product(Integers(context, 2));
+    Require(q.shape.size() == 2 && q.shape[1] % heads == 0, "q is not [T, C]");
+    const int64_t channels = q.shape[1];
+    Require(kv.shape.size() == 2 && kv.shape[1] >= offset + 2 * channels, "kv is too narrow");
+    Require(images > 0 && q.shape[0] % images == 0 && kv.shape[0] % images == 0 &&
+                kv.shape[0] > 0,
+            "q or kv does not hold whole images");
+    const int64_t size = q.shape[0] / images;
+    const int64_t count = kv.shape[0] / images;
+    const int64_t columns = kv.shape[1];
+    ops::AttentionHead first{};
+    first.query = q.data;
+    first.query_stride = channels;
+    first.queries = size;
+    first.own = {kv.data + offset, kv.data + offset + channels, columns, count};
+    first.width = channels / heads;
+    first.out = Output(context, q.shape);
+    first.out_stride = channels;
+    if (q.shape[0] == 0) return;
+    AllHeads(context, first, images, heads, {size * channels, count * columns, size * channels});
+  }
+
+  int64_t heads;
+  int64_t offset;
+};
+
+struct FrameAttention {
+  static constexpr const char* name = "FrameAttention";
+  static constexpr size_t inputs = 3;
+  static constexpr size_t required = 3;
+  static constexpr bool IsInteger(size_t i) { return i == 2; }
+
+  explicit FrameAttention(const Ort::ConstKernelInfo& info)
+      : heads(info.GetAttribute<int64_t>("heads")) {}
+
+  void Run(Ort::KernelContext& context) const {
+    const auto& kernels = BestKernels();
+    const Input qkv = Floats(context, 0);
+    const Input table = Floats(context, 1);
+    const Shape clip = Integers(context, 2);
+    Require(qkv.shape.size() == 2 && qkv.shape[1] % (3 * heads) == 0, "qkv is not [T, 3 C]");
+    const int64_t channels = qkv.shape[1] / 3;
+    Require(clip.size() == 2 && clip[0] > 0 && clip[1] > 0 &&
+                qkv.shape[0] % (clip[0] * clip[1]) == 0,
+            "qkv does not hold whole clips");
+    const int64_t frames = clip[1];
+    Require(table.shape.size() == 2 && table.shape[1] == 3 * channels && table.shape[0] >= frames,
+            "more frames than the position table has");
+    const int64_t size = qkv.shape[0] / (clip[0] * frames);
+    float* const out = Output(context, {qkv.shape[0], channels});
+    const int64_t step = kernels.position_block;
+    const int64_t blocks = (size + step - 1) / step;
+    Parallel(context, clip[0] * blocks, [&](int64_t unit) {
+      const int64_t batch = unit / blocks;
+      const int64_t from = unit % blocks * step;
+      const int64_t token = batch * frames * size + from;
+      const ops::FrameAttention a{qkv.data + token * 3 * channels,
+                                  size * 3 * channels,
+                                  std::min(step, size - from),
+                                  table.data,
+                                  frames,
+                                  heads,
+                                  channels,
+                                  out + token * channels,
+                                  size * channels};
+      kernels.frames(a, Scratch(kernels.frames_scratch(a)));
+    });
+  }
+
+  int64_t heads;
+};
+
+struct GroupNorm {
+  static constexpr const char* name = "GroupNorm";
+  static constexpr size_t inputs = 4;
+  static constexpr size_t required = 1;
+  static constexpr bool IsInteger(size_t) { return false; }
+
+  explicit GroupNorm(const Ort::ConstKernelInfo& info)
+      : groups(info.GetAttribute<int64_t>("groups")),
+        epsilon(info.GetAttribute<float>("epsilon")),
+        silu(info.GetAttribute<int64_t>("silu") != 0),
+        tokens(info.GetAttribute<int64_t>("tokens") != 0) {}
+
+  void Run(Ort::KernelContext& context) const {
+    const auto& kernels = BestKernels();
+    const Input x = Floats(context, 0);
+    const Input gain = Floats(context, 1);
+    const Input bias = Floats(context, 2);
+    const Input shift = Floats(context, 3);
+    Require(x.shape.size() >= 3 && x.shape[1] % groups == 0, "x is not [N, C, ...]");
+    const int64_t images = x.shape[0];
+    const int64_t channels = x.shape[1];
+    const int64_t size = Product(x.shape, 2);
+    const auto fits = [&](const Input& v) {
+      return v.data == nullptr || Product(v.shape) == channels;
+    };
+    Require(fits(gain) && fits(bias) && fits(shift), "gain, bias or shift is not [C]");
+    Require((gain.data == nullptr) == (bias.data == nullptr), "gain without bias");
+    float* const out = Output(context, tokens ? Shape{images * size, channels} : x.shape);
+    const int64_t each = channels / groups;
+    const auto part = [&](int64_t image, int64_t group, float* to) {
+      const int64_t channel = group * each;
+      kernels.group_norm({x.data + (image * channels + channel) * size,
+                          shift.data != nullptr ? shift.data + channel : nullptr,
+                          gain.data != nullptr ? gain.data + channel : nullptr,
+                          bias.data != nullptr ? bias.data + channel : nullptr, each, size, epsilon,
+                          silu, to});
+    };
+    if (size == 0) return;
+    if (!tokens) {
+      Parallel(context, images * groups, [&](int64_t unit) {
+        const int64_t image = unit / groups;
+        const int64_t group = unit % groups;
+        part(image, group, out + (image * channels + group * each) * size);
+      });
+      return;
+    }
+    Parallel(context, images, [&](int64_t image) {
+      float* const normal = Scratch(static_cast<size_t>(channels * size));
+      for (int64_t group = 0; group < groups; group++) {
+        part(image, group, normal + group * each * size);
+      }
+      kernels.transpose(normal, channels, size, out + image * size * channels);
+    });
+  }
+
+  int64_t groups;
+  float epsilon;
+  bool silu;
+  bool tokens;
+};
+
+struct Geglu {
+  static constexpr const char* name = "Geglu";
+  static constexpr size_t inputs = 2;
+  static constexpr size_t required = 2;
+  static constexpr bool IsInteger(size_t) { return false; }
+
+  explicit Geglu(const Ort::ConstKernelInfo&) {}
+
+  void Run(Ort::KernelContext& context) const {
+    const auto& kernels = BestKernels();
+    const Input x = Floats(context, 0);
+    const Input bias = Floats(context, 1);
+    Require(x.shape.size() == 2 && x.shape[1] % 2 == 0 && Product(bias.shape) == x.shape[1],
+            "x is not [T, 2 n] or bias not [2 n]");
+    const int64_t rows = x.shape[0];
+    const int64_t n = x.shape[1] / 2;
+    float* const out = Output(context, {rows, n});
+    constexpr int64_t floats = 16384;
+    const int64_t step = std::max<int64_t>(1, floats / std::max<int64_t>(1, n));
+    Parallel(context, (rows + step - 1) / step, [&](int64_t unit) {
+      const int64_t from = unit * step;
+      kernels.geglu(x.data + from * 2 * n, bias.data, std::min(step, rows - from), n,
+                    out + from * n);
+    });
+  }
+};
+
+struct AddTokens {
+  static constexpr const char* name = "AddTokens";
+  static constexpr size_t inputs = 2;
+  static constexpr size_t required = 2;
+  static constexpr bool IsInteger(size_t) { return false; }
+
+  explicit AddTokens(const Ort::ConstKernelInfo&) {}
+
+  void Run(Ort::KernelContext& context) const {
+    const auto& kernels = BestKernels();
+    const Input tokens = Floats(context, 0);
+    const Input image = Floats(context, 1);
+    Require(image.shape.size() >= 3 && Product(tokens.shape) == Product(image.shape),
+            "tokens and image differ");
+    const int64_t channels = image.shape[1];
+    const int64_t size = Product(image.shape, 2);
+    float* const out = Output(context, image.shape);
+    Parallel(context, image.shape[0], [&](int64_t i) {
+      const int64_t at = i * channels * size;
+      kernels.add_tokens(tokens.data + at, image.data + at, channels, size, out + at);
+    });
+  }
+};
+
+// The kernel of an operator: failures become statuses, no exception crosses ONNX Runtime.
+template <typename Body>
+struct Kernel {
+  explicit Kernel(const Ort::ConstKernelInfo& info) : body(info) {}
+
+  OrtStatusPtr ComputeV2(OrtKernelContext* raw) {
+    try {
+      Ort::KernelContext context(raw);
+      body.Run(context);
+      return nullptr;
+    } catch (const std::exception& error) {
+      const std::string message = std::string(Body::name) + ": " + error.what();
+      return Ort::Status(message.c_str(), ORT_FAIL).release();
+    }
+  }
+
+  Body body;
+};
+
+template <typename Body>
+struct Operator : Ort::CustomOpBase<Operator<Body>, Kernel<Body>, true> {
+  OrtStatusPtr CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** kernel) const {
+    try {
+      *kernel = new Kernel<Body>(Ort::ConstKernelInfo(info));
+      return nullptr;
+    } catch (const std::exception& error) {
+      return Ort::Status(error.what(), ORT_FAIL).release();
+    }
+  }
+
+  const char* GetName() const { return Body::name; }
+  const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
+  size_t GetInputTypeCount() const { return Body::inputs; }
+  ONNXTensorElementDataType GetInputType(size_t i) const {
+    return Body::IsInteger(i) ? ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64
+                              : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+  }
+  OrtCustomOpInputOutputCharacteristic GetInputCharacteristic(size_t i) const {
+    return i < Body::required ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
+  }
+  size_t GetOutputTypeCount() const { return 1; }
+  ONNXTensorElementDataType GetOutputType(size_t) const {
+    return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+  }
+};
+
+struct Domain {
+  Domain() : domain("echomimic") {
+    domain.Add(&self_attention);
+    domain.Add(&cross_attention);
+    domain.Add(&frame_attention);
+    domain.Add(&group_norm);
+    domain.Add(&geglu);
+    domain.Add(&add_tokens);
+  }
+
+  Operator<SelfAttention> self_attention;
+  Operator<CrossAttention> cross_attention;
+  Operator<FrameAttention> frame_attention;
+  Operator<GroupNorm> group_norm;
+  Operator<Geglu> geglu;
+  Operator<AddTokens> add_tokens;
+  Ort::CustomOpDomain domain;
+};
+
+}  // namespace
+
+void AddCpuOps(Ort::SessionOptions& options) {
+  // Never destroyed: sessions may outlive static objects while the process exits.
+  static Domain* const domain = new Domain;
+  options.Add(domain->domain);
+}
+
+}  // namespace echomimic

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <onnxruntime_cxx_api.h>
+
+namespace echomimic {
+
+// Lets a CPU session run the operators of the domain "echomimic", which stand in the graphs that a
+// manifest calls `cpuFile`. Tokens are rows of float32; one call may hold several images or clips.
+//
+//   SelfAttention   qkv [T, 3 C], clip int64 (its product is the number of images),
+//                   keys?, values? [1, L, C] shared by all images -> [T, C]
+//   CrossAttention  q [T, C], kv [T', W], clip -> [T, C]; keys stand in kv from column `offset` on,
+//                   values from `offset` + C on
+//   FrameAttention  qkv [T, 3 C], table [frames at most, 3 C], clip [batch, frames] -> [T, C]
+//   GroupNorm       x [N, C, ...], gain? [C], bias? [C], shift? [C values] -> like x, or as tokens
+//   Geglu           x [T, 2 n], bias [2 n] -> [T, n]
+//   AddTokens       tokens [N h w, C], image [N, C, h, w] -> like image
+//
+// Attention has its scale in the query weights. Results do not depend on the number of threads.
+void AddCpuOps(Ort::SessionOptions& options);
+
+}  // namespace echomimic
