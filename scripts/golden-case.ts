@@ -2,6 +2,7 @@ import { readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
+import type { RenderOptions } from '../native/index.js';
 import { CodedError } from '../src/errors.js';
 
 /** A tensor of a golden file; integers are exact in it as long as they fit a double. */
@@ -111,4 +112,25 @@ export async function readCases(folder: string): Promise<GoldenCase[]> {
     .sort();
   if (names.length === 0) throw bad(root, 'holds no case');
   return Promise.all(names.map((name) => readCase(join(root, name), name)));
+}
+
+/** How to render a case whole; undefined when it lacks the picture, the mask or the noise. */
+export function renderOptions({ tensors, meta, audio }: GoldenCase): RenderOptions | undefined {
+  const image = tensors.get('image');
+  const mask = tensors.get('face_mask');
+  const noise = tensors.get('noise');
+  if (image === undefined || mask === undefined || noise === undefined) return undefined;
+  const [height, width] = image.shape as [number, number];
+  return {
+    image: { width, height, data: Uint8Array.from(image.data) },
+    faceMask: { width, height, data: Uint8Array.from(mask.data, (x) => Math.round(x * 255)) },
+    audio,
+    noise: Float32Array.from(noise.data),
+    fps: meta.fps,
+    steps: meta.steps,
+    cfg: meta.cfg,
+    contextFrames: meta.context_frames,
+    contextOverlap: meta.context_overlap,
+    ...(meta.video_limit === undefined ? {} : { frames: meta.video_limit }),
+  };
 }

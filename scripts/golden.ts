@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import { Engine, type Tensor, parts } from '../native/index.js';
 import { importModel } from '../weights/import.js';
 import type { Manifest } from '../weights/manifest.js';
-import { type GoldenCase, type GoldenTensor, readCases } from './golden-case.js';
+import { type GoldenCase, type GoldenTensor, readCases, renderOptions } from './golden-case.js';
 
 const limits = { single: 1e-4, whole: 1e-3, meanLevels: 1, maxLevels: 6 };
 
@@ -199,35 +199,19 @@ class Checker {
   async clip(): Promise<void> {
     const { engine, golden } = this;
     const { meta } = golden;
-    const image = this.get('image');
-    const mask = this.get('face_mask');
-    const noise = this.get('noise');
-    if (image === undefined || mask === undefined || noise === undefined) {
+    const options = renderOptions(golden);
+    if (options === undefined) {
       const note = 'image, face_mask or noise is missing';
       this.rows.push({ quantity: 'whole clip', limit: 0, note });
       return;
     }
-    const [height, width] = image.shape as [number, number];
+    const { width, height } = options.image;
     const after: Tensor[] = [];
     const shown: Uint8Array[] = [];
-    const result = await engine.render(
-      {
-        image: { width, height, data: Uint8Array.from(image.data) },
-        faceMask: { width, height, data: Uint8Array.from(mask.data, (x) => Math.round(x * 255)) },
-        audio: golden.audio,
-        fps: meta.fps,
-        steps: meta.steps,
-        cfg: meta.cfg,
-        contextFrames: meta.context_frames,
-        contextOverlap: meta.context_overlap,
-        noise: floats(noise),
-        ...(meta.video_limit === undefined ? {} : { frames: meta.video_limit }),
-      },
-      {
-        onLatents: (latents, step) => void (after[step] = latents),
-        onFrames: ({ data }) => void shown.push(data),
-      },
-    );
+    const result = await engine.render(options, {
+      onLatents: (latents, step) => void (after[step] = latents),
+      onFrames: ({ data }) => void shown.push(data),
+    });
     if (meta.video_frames !== undefined) {
       const value = Math.abs(result.frames - meta.video_frames);
       this.rows.push({ quantity: 'number of frames', value, limit: 0 });
