@@ -56,8 +56,10 @@ export class Keeper {
       const timer = setTimeout(() => {
         fail('INTERNAL', `${name} was not ready within ${startMs / 1000} s`);
       }, startMs);
+      let settled = false;
       const settle = (message: ChildMessage | 'exit') => {
-        if (message !== 'exit' && message.type === 'hello') return;
+        if (settled || (message !== 'exit' && message.type === 'hello')) return;
+        settled = true;
         clearTimeout(timer);
         if (message === 'exit') fail('INTERNAL', `${name} ended while it started; see its log`);
         else if (message.type === 'ready') resolve();
