@@ -62,7 +62,8 @@ export class ModelFolder {
       const handle = await open(path, 'r');
       await handle.sync().finally(() => handle.close());
     };
-    for (const name of await readdir(this.work)) await flush(join(this.work, name));
+    const names = await readdir(this.work);
+    await Promise.all(names.map((name) => flush(join(this.work, name))));
     await flush(this.work);
     const old = `${this.work.replace('.importing-', '.replaced-')}`;
     const replaced = await exists(this.target);
