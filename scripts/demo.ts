@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { createWriteStream, openAsBlob } from 'node:fs';
-import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { createWriteStream, existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { Readable } from 'node:stream';
@@ -28,6 +28,9 @@ async function main(): Promise<void> {
       seed: { type: 'string', default: '1' },
     },
   });
+  for (const path of [values.image, values.audio]) {
+    if (!existsSync(path)) throw new CodedError('BAD_REQUEST', `there is no file ${path}`);
+  }
   const folder = await mkdtemp(join(tmpdir(), 'echomimic-demo-'));
   const log = createLog('warn');
   let stack: Stack | undefined;
@@ -121,10 +124,7 @@ async function makeOne(
 
 async function upload(baseUrl: string, path: string): Promise<string> {
   const form = new FormData();
-  const blob = await openAsBlob(path).catch(() => {
-    throw new CodedError('BAD_REQUEST', `there is no file ${path}`);
-  });
-  form.append('file', blob, basename(path));
+  form.append('file', new Blob([await readFile(path)]), basename(path));
   const response = await fetch(`${baseUrl}/api/tempfile/upload`, { method: 'POST', body: form });
   const answer = (await response.json()) as { file_id?: string; message?: string };
   if (answer.file_id === undefined) {
