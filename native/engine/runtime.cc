@@ -4,6 +4,7 @@
 
 #include <mutex>
 
+#include "../ops/ops.h"
 #include "error.h"
 
 namespace echomimic {
@@ -74,6 +75,7 @@ Ort::SessionOptions CpuSessionOptions(int threads) {
   Environment(threads);
   Process& process = TheProcess();
   Ort::SessionOptions options;
+  AddCpuOps(options);
   options.SetGraphOptimizationLevel(ORT_ENABLE_ALL);
   options.SetExecutionMode(ORT_SEQUENTIAL);
   options.AddConfigEntry("session.set_denormal_as_zero", "1");

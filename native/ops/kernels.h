@@ -56,6 +56,20 @@ struct GroupNorm {
   float* out;
 };
 
+// sum = in + add (+ skip) and out = layer norm of it, for `rows` rows.
+struct ResidualNorm {
+  const float* in;
+  const float* add;   // [width]
+  const float* skip;  // like in, or null
+  const float* gain;
+  const float* bias;
+  int64_t rows;
+  int64_t width;
+  float epsilon;
+  float* sum;
+  float* out;
+};
+
 struct Kernels {
   const char* name;
   int64_t position_block;
@@ -67,6 +81,7 @@ struct Kernels {
   void (*group_norm)(const GroupNorm&);
   // (x[0..n) + bias) * gelu(x[n..2n) + bias[n..2n)) for each of `rows` rows.
   void (*geglu)(const float* in, const float* bias, int64_t rows, int64_t n, float* out);
+  void (*residual_norm)(const ResidualNorm&);
   // [channels, size] to [size, channels].
   void (*transpose)(const float* in, int64_t channels, int64_t size, float* out);
   // [size, channels] plus the image [channels, size], as an image.

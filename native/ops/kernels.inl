@@ -13,12 +13,17 @@ OPS_INLINE Vec Max(Vec a, Vec b) { return a > b ? a : b; }
 OPS_INLINE Vec Min(Vec a, Vec b) { return a < b ? a : b; }
 
 OPS_INLINE float SumOf(Vec v) {
-  float lane[kWidth];
-  Store(lane, v);
-  for (int step = kWidth / 2; step > 0; step /= 2) {
-    for (int i = 0; i < step; i++) lane[i] += lane[i + step];
-  }
-  return lane[0];
+#if OPS_WIDTH == 16
+  v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+  v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15);
+  v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif OPS_WIDTH == 8
+  v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
+  v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 4, 5, 6, 7);
+#else
+  v += __builtin_shufflevector(v, v, 2, 3, 0, 1);
+#endif
+  return v[0] + v[1];
 }
 
 // The vectors' first halves element by element in turn, and their second halves.
@@ -490,6 +495,51 @@ static void Geglu(const float* in, const float* bias, int64_t rows, int64_t n, f
   }
 }
 
+static void ResidualNorm(const ops::ResidualNorm& n) {
+  const int64_t width = n.width;
+  const int64_t whole = width / kWidth * kWidth;
+  for (int64_t r = 0; r < n.rows; r++) {
+    const float* const y = n.in + r * width;
+    const float* const skip = n.skip != nullptr ? n.skip + r * width : nullptr;
+    float* const sum = n.sum + r * width;
+    float* const out = n.out + r * width;
+    Vec total = {};
+    float tail = 0;
+    int64_t i = 0;
+    if (skip != nullptr) {
+      for (; i < whole; i += kWidth) {
+        const Vec x = Load(y + i) + Load(n.add + i) + Load(skip + i);
+        total += x;
+        Store(sum + i, x);
+      }
+    } else {
+      for (; i < whole; i += kWidth) {
+        const Vec x = Load(y + i) + Load(n.add + i);
+        total += x;
+        Store(sum + i, x);
+      }
+    }
+    for (; i < width; i++) {
+      sum[i] = y[i] + n.add[i] + (skip != nullptr ? skip[i] : 0.0f);
+      tail += sum[i];
+    }
+    const float mean = (SumOf(total) + tail) / static_cast<float>(width);
+    total = Vec{};
+    tail = 0;
+    for (i = 0; i < whole; i += kWidth) {
+      const Vec x = Load(sum + i) - mean;
+      total += x * x;
+    }
+    for (; i < width; i++) tail += (sum[i] - mean) * (sum[i] - mean);
+    const float variance = (SumOf(total) + tail) / static_cast<float>(width);
+    const float scale = 1.0f / __builtin_sqrtf(variance + n.epsilon);
+    for (i = 0; i < whole; i += kWidth) {
+      Store(out + i, (Load(sum + i) - mean) * scale * Load(n.gain + i) + Load(n.bias + i));
+    }
+    for (; i < width; i++) out[i] = (sum[i] - mean) * scale * n.gain[i] + n.bias[i];
+  }
+}
+
 static void Transpose(const float* in, int64_t channels, int64_t size, float* out) {
   int64_t c = 0;
   for (; c + kWidth <= channels; c += kWidth) {
@@ -539,4 +589,4 @@ static void AddTokens(const float* tokens, const float* image, int64_t channels,
 
 static constexpr Kernels kKernels = {kName,         kWidth, AttentionScratch, Attention,
                                      FramesScratch, Frames, Norm,             Geglu,
-                                     Transpose,     AddTokens};
+                                     ResidualNorm,  Transpose, AddTokens};

@@ -60,8 +60,8 @@ Shape Integers(const Ort::KernelContext& context, size_t index) {
   return {data, data + value.GetTensorTypeAndShapeInfo().GetElementCount()};
 }
 
-float* Output(Ort::KernelContext& context, const Shape& shape) {
-  return context.GetOutput(0, shape).GetTensorMutableData<float>();
+float* Output(Ort::KernelContext& context, const Shape& shape, size_t index = 0) {
+  return context.GetOutput(index, shape).GetTensorMutableData<float>();
 }
 
 // Attention of every head of `images` images; `head` is the first head of the first image, with
@@ -101,6 +101,7 @@ void AllHeads(const Ort::KernelContext& context, const ops::AttentionHead& first
 struct SelfAttention {
   static constexpr const char* name = "SelfAttention";
   static constexpr size_t inputs = 4;
+  static constexpr size_t outputs = 1;
   static constexpr size_t required = 2;
   static constexpr bool IsInteger(size_t i) { return i == 1; }
 
@@ -142,6 +143,7 @@ struct SelfAttention {
 struct CrossAttention {
   static constexpr const char* name = "CrossAttention";
   static constexpr size_t inputs = 3;
+  static constexpr size_t outputs = 1;
   static constexpr size_t required = 3;
   static constexpr bool IsInteger(size_t i) { return i == 2; }
 
@@ -180,6 +182,7 @@ struct CrossAttention {
 struct FrameAttention {
   static constexpr const char* name = "FrameAttention";
   static constexpr size_t inputs = 3;
+  static constexpr size_t outputs = 1;
   static constexpr size_t required = 3;
   static constexpr bool IsInteger(size_t i) { return i == 2; }
 
@@ -226,6 +229,7 @@ struct FrameAttention {
 struct GroupNorm {
   static constexpr const char* name = "GroupNorm";
   static constexpr size_t inputs = 4;
+  static constexpr size_t outputs = 1;
   static constexpr size_t required = 1;
   static constexpr bool IsInteger(size_t) { return false; }
 
@@ -287,6 +291,7 @@ struct GroupNorm {
 struct Geglu {
   static constexpr const char* name = "Geglu";
   static constexpr size_t inputs = 2;
+  static constexpr size_t outputs = 1;
   static constexpr size_t required = 2;
   static constexpr bool IsInteger(size_t) { return false; }
 
@@ -311,9 +316,48 @@ struct Geglu {
   }
 };
 
+struct ResidualNorm {
+  static constexpr const char* name = "ResidualNorm";
+  static constexpr size_t inputs = 5;
+  static constexpr size_t outputs = 2;
+  static constexpr size_t required = 4;
+  static constexpr bool IsInteger(size_t) { return false; }
+
+  explicit ResidualNorm(const Ort::ConstKernelInfo& info)
+      : epsilon(info.GetAttribute<float>("epsilon")) {}
+
+  void Run(Ort::KernelContext& context) const {
+    const auto& kernels = BestKernels();
+    const Input x = Floats(context, 0);
+    const Input add = Floats(context, 1);
+    const Input gain = Floats(context, 2);
+    const Input bias = Floats(context, 3);
+    const Input skip = Floats(context, 4);
+    Require(x.shape.size() == 2, "x is not [T, C]");
+    const int64_t width = x.shape[1];
+    for (const Input* v : {&add, &gain, &bias}) Require(Product(v->shape) == width, "not [C]");
+    Require(skip.data == nullptr || skip.shape == x.shape, "x and skip differ");
+    const int64_t rows = x.shape[0];
+    float* const out = Output(context, x.shape, 0);
+    float* const sum = Output(context, x.shape, 1);
+    constexpr int64_t floats = 16384;
+    const int64_t step = std::max<int64_t>(1, floats / std::max<int64_t>(1, width));
+    Parallel(context, (rows + step - 1) / step, [&](int64_t unit) {
+      const int64_t from = unit * step;
+      const int64_t at = from * width;
+      kernels.residual_norm({x.data + at, add.data,
+                             skip.data != nullptr ? skip.data + at : nullptr, gain.data, bias.data,
+                             std::min(step, rows - from), width, epsilon, sum + at, out + at});
+    });
+  }
+
+  float epsilon;
+};
+
 struct AddTokens {
   static constexpr const char* name = "AddTokens";
   static constexpr size_t inputs = 2;
+  static constexpr size_t outputs = 1;
   static constexpr size_t required = 2;
   static constexpr bool IsInteger(size_t) { return false; }
 
@@ -375,7 +419,7 @@ struct Operator : Ort::CustomOpBase<Operator<Body>, Kernel<Body>, true> {
   OrtCustomOpInputOutputCharacteristic GetInputCharacteristic(size_t i) const {
     return i < Body::required ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
   }
-  size_t GetOutputTypeCount() const { return 1; }
+  size_t GetOutputTypeCount() const { return Body::outputs; }
   ONNXTensorElementDataType GetOutputType(size_t) const {
     return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
   }
@@ -388,6 +432,7 @@ struct Domain {
     domain.Add(&frame_attention);
     domain.Add(&group_norm);
     domain.Add(&geglu);
+    domain.Add(&residual_norm);
     domain.Add(&add_tokens);
   }
 
@@ -396,6 +441,7 @@ struct Domain {
   Operator<FrameAttention> frame_attention;
   Operator<GroupNorm> group_norm;
   Operator<Geglu> geglu;
+  Operator<ResidualNorm> residual_norm;
   Operator<AddTokens> add_tokens;
   Ort::CustomOpDomain domain;
 };

@@ -14,6 +14,8 @@ namespace echomimic {
 //   FrameAttention  qkv [T, 3 C], table [frames at most, 3 C], clip [batch, frames] -> [T, C]
 //   GroupNorm       x [N, C, ...], gain? [C], bias? [C], shift? [C values] -> like x, or as tokens
 //   Geglu           x [T, 2 n], bias [2 n] -> [T, n]
+//   ResidualNorm    x [T, C], add [C], gain [C], bias [C], skip? [T, C]
+//                   -> layer norm of the sum, the sum x + add + skip
 //   AddTokens       tokens [N h w, C], image [N, C, h, w] -> like image
 //
 // Attention has its scale in the query weights. Results do not depend on the number of threads.

@@ -32,7 +32,9 @@ const types: Record<ElementType, Type> = {
 
 export const opset = 18;
 const irVersion = 9;
+/** ONNX Runtime's own operators, and ours (native/ops/ops.h). */
 const contribDomain = 'com.microsoft';
+const ownDomain = 'echomimic';
 
 /**
  * One ONNX graph in the making. `node` appends an operator and returns the name of its (first)
@@ -45,19 +47,20 @@ export class Graph {
   readonly #outputs: ValueInfoProto[] = [];
   readonly #initializers = new Map<string, TensorProto>();
   readonly #names = new Set<string>();
+  readonly #casts = new Map<string, string>();
   readonly #scopes: string[] = [];
-  #contrib = false;
+  readonly #domains = new Set<string>();
 
+  /**
+   * @param precision how weights are stored
+   * @param compute element type of what flows between layers; weights stored otherwise are cast
+   */
   constructor(
     readonly name: string,
     readonly data: DataFile,
     readonly precision: Precision = 'fp32',
+    readonly compute: 'float32' | 'float16' = precision === 'fp16' ? 'float16' : 'float32',
   ) {}
-
-  /** Element type of weights and of what flows between layers. */
-  get compute(): 'float32' | 'float16' {
-    return this.precision === 'fp16' ? 'float16' : 'float32';
-  }
 
   /** Names of everything that `body` appends start with `name`. */
   scope<T>(name: string, body: () => T): T {
@@ -92,9 +95,35 @@ export class Graph {
     this.#outputs.push(valueInfo(name, dims, type));
   }
 
-  /** A tensor of the data file, in the precision of the graph unless told otherwise. */
-  weight(name: string, weight: Weight, type: 'float32' | 'float16' = this.compute): string {
-    const key = type === this.compute ? name : `${name}:${type}`;
+  /** A tensor of the data file, stored in the precision of the model. */
+  weight(name: string, weight: Weight): string {
+    const stored = this.precision === 'fp16' ? 'float16' : 'float32';
+    const value = this.#stored(name, weight, stored);
+    if (stored === this.compute) return value;
+    let cast = this.#casts.get(value);
+    if (cast === undefined) {
+      cast = `${value}:${this.compute}`;
+      this.#names.add(cast);
+      this.#casts.set(value, cast);
+      this.#nodes.push(
+        create(NodeProtoSchema, {
+          opType: 'Cast',
+          name: cast,
+          input: [value],
+          output: [cast],
+          attribute: [attribute('to', types[this.compute])],
+        }),
+      );
+    }
+    return cast;
+  }
+
+  /** A tensor of the data file that is float32 in every precision. */
+  weight32(name: string, weight: Weight): string {
+    return this.#stored(this.precision === 'fp32' ? name : `${name}:float32`, weight, 'float32');
+  }
+
+  #stored(key: string, weight: Weight, type: 'float32' | 'float16'): string {
     if (!this.#initializers.has(key)) {
       const place = this.data.place(key, weight, type);
       this.#initializers.set(
@@ -123,7 +152,7 @@ export class Graph {
     return this.#inline(name, dims, 'int64', raw);
   }
 
-  /** A scalar inside the graph file, by default in the precision of the graph. */
+  /** A scalar inside the graph file, by default of the type that flows between layers. */
   scalar(value: number, type: 'float32' | 'float16' = this.compute): string {
     const raw =
       type === 'float32'
@@ -135,7 +164,12 @@ export class Graph {
   /** A small float32 tensor inside the graph file. */
   floats(values: readonly number[]): string {
     const raw = new Uint8Array(Float32Array.from(values).buffer);
-    return this.#inline(`f32[${values.length}](${values.join(',')})`, [values.length], 'float32', raw);
+    return this.#inline(
+      `f32[${values.length}](${values.join(',')})`,
+      [values.length],
+      'float32',
+      raw,
+    );
   }
 
   node(
@@ -156,7 +190,7 @@ export class Graph {
     domain = '',
   ): string[] {
     const names = outputs.map((name) => (name === '' ? '' : this.unique(name)));
-    if (domain === contribDomain) this.#contrib = true;
+    if (domain !== '') this.#domains.add(domain);
     this.#nodes.push(
       create(NodeProtoSchema, {
         opType,
@@ -174,10 +208,29 @@ export class Graph {
   contrib(
     opType: string,
     inputs: readonly string[],
+    outputs: readonly string[],
+    attributes: Record<string, Attribute> = {},
+  ): string[] {
+    return this.nodes(opType, inputs, outputs, attributes, contribDomain);
+  }
+
+  /** An operator of the engine's own, for graphs that only its CPU provider reads. */
+  own(
+    opType: string,
+    inputs: readonly string[],
     attributes: Record<string, Attribute> = {},
     name = opType.toLowerCase(),
   ): string {
-    return this.nodes(opType, inputs, [name], attributes, contribDomain)[0]!;
+    return this.ownNodes(opType, inputs, [name], attributes)[0]!;
+  }
+
+  ownNodes(
+    opType: string,
+    inputs: readonly string[],
+    outputs: readonly string[],
+    attributes: Record<string, Attribute> = {},
+  ): string[] {
+    return this.nodes(opType, inputs, outputs, attributes, ownDomain);
   }
 
   build(doc = ''): ModelProto {
@@ -186,7 +239,7 @@ export class Graph {
       producerName: 'echomimic-server',
       opsetImport: [
         { domain: '', version: BigInt(opset) },
-        ...(this.#contrib ? [{ domain: contribDomain, version: 1n }] : []),
+        ...[...this.#domains].map((domain) => ({ domain, version: 1n })),
       ],
       graph: {
         name: this.name,

@@ -2,8 +2,9 @@ import { Graph, type Precision } from '../graph/builder.js';
 import type { DataFile } from '../graph/data-file.js';
 import * as W from '../graph/weight.js';
 import type { UNetConfig } from './config.js';
-import { attend, cast, conv, groupNormSilu, layerNorm, matmul, within } from './layers.js';
-import type { Flavour, Net } from './layers.js';
+import { attend, cast, computeType, conv, groupNormSilu, matmul } from './layers.js';
+import { residualNorm, selfAttend, within } from './layers.js';
+import type { Flavour, Net, Shared } from './layers.js';
 import { motionFrames, motionModule, type Clip } from './motion.js';
 import type { Params } from './source.js';
 import * as T from './transformer.js';
@@ -22,16 +23,53 @@ export interface DenoiserOptions {
   readonly flavour: Flavour;
 }
 
-/** Names of all attentions that have a bank, in the order of the network. */
-export function attentionNames(config: UNetConfig): string[] {
+/** All attentions that have a bank, in the order of the network. */
+export function attentionPlaces(config: UNetConfig): { name: string; channels: number }[] {
   const { down, mid, up } = layoutOf(config);
-  return [
-    ...down.flatMap((level) => (level.attention ? level.resnets.map((_, i) => [level, i]) : [])),
-    [mid, 0],
-    ...up.flatMap((level) => (level.attention ? level.resnets.map((_, i) => [level, i]) : [])),
-  ].map((pair) => {
-    const [level, i] = pair as [(typeof down)[number], number];
-    return `${level.block}.attentions.${i}`;
+  return [...down, { ...mid, resnets: [0] }, ...up].flatMap((level) =>
+    level.attention
+      ? level.resnets.map((_, i) => ({
+          name: `${level.block}.attentions.${i}`,
+          channels: level.channels,
+        }))
+      : [],
+  );
+}
+
+/** Keys and values of the audio for every attention, side by side. */
+interface Heard {
+  readonly tokens: string;
+  /** First column of an attention's keys, by its path. */
+  readonly columns: ReadonlyMap<string, number>;
+  /** In graphs of standard operators: keys and values by path. */
+  readonly parts: ReadonlyMap<string, { keys: string; values: string }>;
+}
+
+function hear(net: Net, audio: string, p: Params, o: DenoiserOptions): Heard {
+  const { g } = net;
+  const places = attentionPlaces(o.config);
+  const columns = new Map<string, number>();
+  let width = 0;
+  const weights = places.flatMap(({ name, channels }) => {
+    const attn = p.at(name).at('transformer_blocks.0.attn2');
+    columns.set(name, width);
+    width += 2 * channels;
+    const shape = [channels, o.audioWidth];
+    return [attn.get('to_k.weight', shape), attn.get('to_v.weight', shape)];
+  });
+  return within(net, 'audio_keys_and_values', () => {
+    const weight = W.transpose(W.concatRows(weights));
+    const tokens = matmul(net, audio, 'audio_keys_and_values', weight);
+    const parts = new Map<string, { keys: string; values: string }>();
+    if (net.flavour === 'standard') {
+      const names = places.flatMap(({ name }) => [`${name}.keys`, `${name}.values`]);
+      const widths = places.flatMap(({ channels }) => [channels, channels]);
+      const split = g.nodes('Split', [tokens, g.ints(widths)], names, { axis: -1 });
+      places.forEach(({ name }, i) => {
+        parts.set(name, { keys: split[2 * i]!, values: split[2 * i + 1]! });
+      });
+    }
+    return { tokens, columns, parts };
   });
 }
 
@@ -41,53 +79,73 @@ function transformer(
   place: Place,
   params: Params,
   o: DenoiserOptions,
-  audio: string | undefined,
+  images: string,
+  audio: Heard | undefined,
 ): string {
   const { g } = net;
-  const { channels, heads } = place;
+  const { channels: width, heads } = place;
   const name = `${place.block}.attentions.${place.index}`;
   const p = params.at(name);
   const block = p.at('transformer_blocks.0');
-  let tokens = T.enter(net, x, p, { channels, heads, groups: o.config.groups });
-  const norm1 = within(net, 'norm1', () => layerNorm(net, tokens, block.at('norm1'), channels));
-  const attn2 = block.at('attn2');
-  const audioShape = [channels, o.audioWidth];
+  const [attn1, attn2] = [block.at('attn1'), block.at('attn2')];
+  let { tokens, normal } = T.enter(net, x, p, block.at('norm1'), width, o.config.groups);
+
+  const self = (shared?: Shared) => {
+    const qkv = matmul(net, normal, `${attn1.prefix}to_qkv`, T.qkvWeight(attn1, width, heads));
+    return selfAttend(net, qkv, images, { heads, width }, shared);
+  };
   if (audio === undefined) {
-    const extra = W.scale(attn2.get('to_out.0.bias', [channels]), T.audioGain);
-    const self = within(net, 'attn1', () => {
-      const out = T.selfAttention(net, norm1, block.at('attn1'), channels, heads);
-      const bias = g.weight(`${attn2.prefix}silent`, extra);
-      return g.node('Add', [out, bias], {}, 'silent_audio');
-    });
-    tokens = g.node('Add', [tokens, self], {}, 'attn1_residual');
-    attn2.get('to_q.weight', [channels, channels]);
-    attn2.get('to_k.weight', audioShape);
-    attn2.get('to_v.weight', audioShape);
-    attn2.get('to_out.0.weight', [channels, channels]);
-    block.get('norm2.weight', [channels]);
-    block.get('norm2.bias', [channels]);
-  } else {
-    const bank = T.bankNames(name);
-    const entry = {
-      keys: cast(net, g.input(bank.keys, [1, `tokens.${name}`, channels]), 'compute'),
-      values: cast(net, g.input(bank.values, [1, `tokens.${name}`, channels]), 'compute'),
+    // Silence: every audio value is zero, so the audio attention is the bias of its last layer.
+    const layer = T.outLayer(attn1, width);
+    const silence = W.scale(attn2.get('to_out.0.bias', [width]), T.audioGain);
+    const out = {
+      ...layer,
+      bias: W.add(layer.bias, silence),
+      biasName: `${layer.name}.bias_in_silence`,
     };
-    const self = within(net, 'attn1', () =>
-      T.selfAttention(net, norm1, block.at('attn1'), channels, heads, entry),
-    );
-    tokens = g.node('Add', [tokens, self], {}, 'attn1_residual');
-    const norm2 = within(net, 'norm2', () => layerNorm(net, tokens, block.at('norm2'), channels));
-    const heard = within(net, 'attn2', () => {
-      const q = matmul(net, norm2, `${attn2.prefix}to_q`, T.queryWeight(attn2, channels, heads));
-      const project = (key: 'to_k' | 'to_v') =>
-        matmul(net, audio, attn2.prefix + key, T.keyWeight(attn2, key, channels, o.audioWidth));
-      const mixed = attend(net, q, project('to_k'), project('to_v'), { heads, width: channels });
-      return T.outLayer(net, mixed, attn2, channels, T.audioGain);
+    within(net, 'attn1', () => {
+      const mixed = self();
+      ({ tokens, normal } = residualNorm(net, tokens, mixed, out, block.at('norm3'), width));
     });
-    tokens = g.node('Add', [tokens, heard], {}, 'attn2_residual');
+    checkAudioLayers(block, width, o.audioWidth);
+    return T.leave(net, tokens, normal, x, p, block.at('ff'), width);
   }
-  tokens = T.feedForward(net, tokens, block.at('norm3'), block.at('ff'), channels);
-  return T.leave(net, tokens, x, p, channels);
+  const bank = T.bankNames(name);
+  const shared = {
+    keys: cast(net, g.input(bank.keys, [1, `tokens.${name}`, width]), 'compute'),
+    values: cast(net, g.input(bank.values, [1, `tokens.${name}`, width]), 'compute'),
+  };
+  within(net, 'attn1', () => {
+    const mixed = self(shared);
+    const out = T.outLayer(attn1, width);
+    ({ tokens, normal } = residualNorm(net, tokens, mixed, out, block.at('norm2'), width));
+  });
+  within(net, 'attn2', () => {
+    const query = W.scale(attn2.get('to_q.weight', [width, width]), (width / heads) ** -0.5);
+    const q = matmul(net, normal, `${attn2.prefix}to_q`, W.transpose(query));
+    const part = audio.parts.get(name);
+    const mixed = part
+      ? attend(net, q, part.keys, part.values, { heads, width })
+      : g.own(
+          'CrossAttention',
+          [q, audio.tokens, images],
+          { heads, offset: audio.columns.get(name)! },
+          'attention',
+        );
+    const out = T.outLayer(attn2, width, T.audioGain);
+    ({ tokens, normal } = residualNorm(net, tokens, mixed, out, block.at('norm3'), width));
+  });
+  return T.leave(net, tokens, normal, x, p, block.at('ff'), width);
+}
+
+/** The layers that silence makes needless. */
+function checkAudioLayers(block: Params, width: number, audioWidth: number): void {
+  block.get('attn2.to_q.weight', [width, width]);
+  block.get('attn2.to_k.weight', [width, audioWidth]);
+  block.get('attn2.to_v.weight', [width, audioWidth]);
+  block.get('attn2.to_out.0.weight', [width, width]);
+  block.get('norm2.weight', [width]);
+  block.get('norm2.bias', [width]);
 }
 
 /**
@@ -100,20 +158,22 @@ function transformer(
  */
 export function buildDenoiser(p: Params, data: DataFile, o: DenoiserOptions): Graph {
   const name = o.unconditional ? 'denoiser_unconditional' : 'denoiser';
-  const g = new Graph(name, data, o.precision);
+  const g = new Graph(name, data, o.precision, computeType(o.precision, o.flavour));
   const net: Net = { g, flavour: o.flavour };
   const { config } = o;
   const { inChannels, outChannels, channels, groups, eps } = config;
-  const maxFrames = motionFrames(p, config);
+  const motion = { heads: o.motionHeads, maxFrames: motionFrames(p, config) };
   const sample = g.input('sample', ['batch', 'frames', inChannels, 'height', 'width']);
   const timestep = g.input('timestep', [1]);
-  let audio: string | undefined;
+  let audio: Heard | undefined;
   let face: string | undefined;
   if (!o.unconditional) {
     const dims = ['batch', 'frames', o.audioTokens, o.audioWidth];
-    const flat = g.ints([-1, o.audioTokens, o.audioWidth]);
+    const flat =
+      o.flavour === 'cpu' ? g.ints([-1, o.audioWidth]) : g.ints([-1, o.audioTokens, o.audioWidth]);
     const heard = cast(net, g.input('audio', dims), 'compute');
-    audio = g.node('Reshape', [heard, flat], {}, 'audio_per_frame');
+    const perFrame = g.node('Reshape', [heard, flat], {}, 'audio_per_frame');
+    audio = hear(net, perFrame, p, o);
     face = cast(net, g.input('face', [channels[0]!, 'height', 'width']), 'compute');
   }
   const clip: Clip = {
@@ -123,11 +183,13 @@ export function buildDenoiser(p: Params, data: DataFile, o: DenoiserOptions): Gr
   const size = g.node('Shape', [sample], { start: 2 }, 'latent_shape');
   const merged = g.node('Concat', [g.ints([-1]), size], { axis: 0 }, 'frame_shape');
   const frames = g.node('Reshape', [cast(net, sample, 'compute'), merged], {}, 'frames_as_images');
-  let x = within(net, 'conv_in', () => conv(net, frames, p.at('conv_in'), channels[0]!, inChannels));
+  let x = within(net, 'conv_in', () =>
+    conv(net, frames, p.at('conv_in'), channels[0]!, inChannels),
+  );
   if (face !== undefined) x = g.node('Add', [x, face], {}, 'add_face');
   x = walk(net, x, timestep, p, config, {
-    attention: (y, place) => transformer(net, y, place, p, o, audio),
-    motion: (y, place) => motionModule(net, y, place, p, o.motionHeads, maxFrames, clip),
+    attention: (y, place) => transformer(net, y, place, p, o, clip.shape, audio),
+    motion: (y, place) => motionModule(net, y, place, p, motion, clip),
   });
   x = within(net, 'conv_norm_out', () =>
     groupNormSilu(net, x, p.at('conv_norm_out'), channels[0]!, groups, eps),

@@ -1,6 +1,6 @@
 import { Graph, type Precision } from '../graph/builder.js';
 import type { DataFile } from '../graph/data-file.js';
-import { cast, conv, silu, within } from './layers.js';
+import { cast, computeType, conv, silu, within } from './layers.js';
 import type { Flavour, Net } from './layers.js';
 import type { Params } from './source.js';
 
@@ -16,7 +16,7 @@ export function buildFaceLocator(
   precision: Precision,
   flavour: Flavour,
 ): Graph {
-  const g = new Graph('face_locator', data, precision);
+  const g = new Graph('face_locator', data, precision, computeType(precision, flavour));
   const net: Net = { g, flavour };
   const mask = g.input('mask', ['height', 'width']);
   const image = g.node('Unsqueeze', [mask, g.ints([0, 1])], {}, 'image');

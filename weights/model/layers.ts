@@ -1,11 +1,12 @@
-import type { Graph } from '../graph/builder.js';
+import type { Graph, Precision } from '../graph/builder.js';
 import * as W from '../graph/weight.js';
 import type { Weight } from '../graph/weight.js';
 import type { Params } from './source.js';
 
 /**
  * Which operators a graph may use: the standard ones, which every runtime and TensorRT read, or
- * also ONNX Runtime's own, which its CPU provider runs faster.
+ * also those that only the engine's CPU sessions know (ONNX Runtime's and native/ops). Tokens are
+ * [N, h w, C] in the former and [N h w, C] in the latter.
  */
 export type Flavour = 'standard' | 'cpu';
 
@@ -14,19 +15,32 @@ export interface Net {
   readonly flavour: Flavour;
 }
 
+/** CPU graphs compute in float32, whatever the weights are stored in. */
+export const computeType = (precision: Precision, flavour: Flavour) =>
+  precision === 'fp16' && flavour === 'standard' ? 'float16' : 'float32';
+
 /** Runs `body` with node names under `name`. */
 export const within = <T>(net: Net, name: string, body: () => T): T => net.g.scope(name, body);
 
-/** `x W + b` on the last axis; `weight` is [in, out] as MatMul wants it. */
-export function matmul(net: Net, x: string, name: string, weight: Weight, bias?: Weight): string {
+/** `x W (+ b)` on the last axis; `weight` is [in, out] as MatMul wants it. */
+export function matmul(
+  net: Net,
+  x: string,
+  name: string,
+  weight: Weight,
+  bias?: Weight,
+  biasName = `${name}.bias`,
+): string {
   const { g } = net;
   const w = g.weight(`${name}.weight`, weight);
+  if (bias && net.flavour === 'cpu') {
+    return g.node('Gemm', [x, w, g.weight(biasName, bias)], {}, 'linear');
+  }
   const y = g.node('MatMul', [x, w], {}, 'matmul');
-  if (!bias) return y;
-  return g.node('Add', [y, g.weight(`${name}.bias`, bias)], {}, 'bias');
+  return bias ? g.node('Add', [y, g.weight(biasName, bias)], {}, 'bias') : y;
 }
 
-/** A linear layer of the checkpoint; a 1x1 convolution is one too. */
+/** A linear layer of the checkpoint; a 1x1 convolution is one too. [out, in] */
 export function linearWeight(p: Params, out: number, inner: number): Weight {
   const kernel = p.has('weight') && p.source.shape(`${p.prefix}weight`).length === 4;
   return kernel
@@ -87,25 +101,24 @@ export function conv(
 
 export function silu(net: Net, x: string): string {
   const { g } = net;
-  if (net.flavour === 'cpu') return g.contrib('QuickGelu', [x], { alpha: { float: 1 } }, 'silu');
+  if (net.flavour === 'cpu') {
+    return g.contrib('QuickGelu', [x], ['silu'], { alpha: { float: 1 } })[0]!;
+  }
   return g.node('Mul', [x, g.node('Sigmoid', [x], {}, 'sigmoid')], {}, 'silu');
 }
 
 /** The exact (erf) Gelu. */
 export function gelu(net: Net, x: string): string {
   const { g } = net;
-  if (net.flavour === 'cpu') return g.contrib('Gelu', [x], {}, 'gelu');
+  if (net.flavour === 'cpu') return g.contrib('Gelu', [x], ['gelu'])[0]!;
   const half = g.node('Mul', [x, g.scalar(0.5)], {}, 'half');
   const erf = g.node('Erf', [g.node('Mul', [x, g.scalar(Math.SQRT1_2)], {}, 'scaled')], {}, 'erf');
   return g.node('Mul', [half, g.node('Add', [erf, g.scalar(1)], {}, 'shifted')], {}, 'gelu');
 }
 
-const toFloat = { to: 1 };
-const toHalf = { to: 10 };
-
 export const cast = (net: Net, x: string, to: 'float32' | 'compute'): string => {
-  if (net.g.precision === 'fp32') return x;
-  return net.g.node('Cast', [x], to === 'float32' ? toFloat : toHalf, `to_${to}`);
+  if (net.g.compute === 'float32') return x;
+  return net.g.node('Cast', [x], { to: to === 'float32' ? 1 : 10 }, `to_${to}`);
 };
 
 /**
@@ -114,19 +127,26 @@ export const cast = (net: Net, x: string, to: 'float32' | 'compute'): string => 
  */
 function normalisedGroups(net: Net, x: string, groups: number, eps: number): string {
   const { g } = net;
-  const grouped = g.node('Reshape', [cast(net, x, 'float32'), g.ints([0, groups, -1])], {}, 'groups');
-  const one = g.weight(`ones[${groups}]`, W.filled([groups], 1), 'float32');
-  const zero = g.weight(`zeros[${groups}]`, W.filled([groups], 0), 'float32');
-  const normal = g.node(
+  const wide = cast(net, x, 'float32');
+  const grouped = g.node('Reshape', [wide, g.ints([0, groups, -1])], {}, 'groups');
+  const one = g.weight32(`ones[${groups}]`, W.filled([groups], 1));
+  const zero = g.weight32(`zeros[${groups}]`, W.filled([groups], 0));
+  return g.node(
     'InstanceNormalization',
     [grouped, one, zero],
     { epsilon: { float: eps } },
     'group_norm',
   );
-  return normal;
 }
 
-/** SiLU(GroupNorm(x)) of `x` [N, C, h, w]. */
+const normAttributes = (groups: number, eps: number, silu: boolean, tokens: boolean) => ({
+  groups,
+  epsilon: { float: eps },
+  silu: silu ? 1 : 0,
+  tokens: tokens ? 1 : 0,
+});
+
+/** SiLU(GroupNorm(x + shift)) of `x` [N, C, h, w]; `shift` [1, C, 1, 1] is optional. */
 export function groupNormSilu(
   net: Net,
   x: string,
@@ -134,44 +154,51 @@ export function groupNormSilu(
   channels: number,
   groups: number,
   eps: number,
+  shift?: string,
 ): string {
   const { g } = net;
   const name = p.prefix.slice(0, -1);
-  const gain = p.get('weight', [channels]);
-  const bias = p.get('bias', [channels]);
   const column = [channels, 1, 1];
-  const normal = normalisedGroups(net, x, groups, eps);
+  const gain = g.weight(`${name}.gain`, W.reshape(p.get('weight', [channels]), column));
+  const bias = g.weight(`${name}.bias`, W.reshape(p.get('bias', [channels]), column));
+  if (net.flavour === 'cpu') {
+    const inputs = shift === undefined ? [x, gain, bias] : [x, gain, bias, shift];
+    return g.own('GroupNorm', inputs, normAttributes(groups, eps, true, false), 'group_norm');
+  }
+  const shifted = shift === undefined ? x : g.node('Add', [x, shift], {}, 'add_time');
+  const normal = normalisedGroups(net, shifted, groups, eps);
   const shaped = g.node('Reshape', [normal, g.node('Shape', [x], {}, 'shape')], {}, 'ungroup');
-  const half = cast(net, shaped, 'compute');
-  const scaled = g.node(
-    'Mul',
-    [half, g.weight(`${name}.gain`, W.reshape(gain, column))],
-    {},
-    'gain',
-  );
-  const shifted = g.node(
-    'Add',
-    [scaled, g.weight(`${name}.bias`, W.reshape(bias, column))],
-    {},
-    'bias',
-  );
-  return silu(net, shifted);
+  const scaled = g.node('Mul', [cast(net, shaped, 'compute'), gain], {}, 'gain');
+  return silu(net, g.node('Add', [scaled, bias], {}, 'bias'));
 }
 
-/** GroupNorm without its gain and bias, `x` [N, C, h, w] to [N, C, h w]. */
-export function groupNormChannels(
+/** GroupNorm without its gain and bias, `x` [N, C, h, w] to tokens. */
+export function groupNormTokens(
   net: Net,
   x: string,
   channels: number,
   groups: number,
   eps: number,
 ): string {
-  const normal = normalisedGroups(net, x, groups, eps);
   const { g } = net;
-  return cast(net, g.node('Reshape', [normal, g.ints([0, channels, -1])], {}, 'ungroup'), 'compute');
+  if (net.flavour === 'cpu') {
+    return g.own('GroupNorm', [x], normAttributes(groups, eps, false, true), 'group_norm');
+  }
+  const normal = normalisedGroups(net, x, groups, eps);
+  const rows = g.node('Reshape', [normal, g.ints([0, channels, -1])], {}, 'ungroup');
+  return g.node('Transpose', [cast(net, rows, 'compute')], { perm: [0, 2, 1] }, 'tokens');
 }
 
-/** The linear layer `next` with the gain and bias of the norm before it moved in: [in, out] and bias. */
+/** Tokens as an image, added to the image `x` [N, C, h, w]. */
+export function addTokens(net: Net, tokens: string, x: string): string {
+  const { g } = net;
+  if (net.flavour === 'cpu') return g.own('AddTokens', [tokens, x], {}, 'residual');
+  const back = g.node('Transpose', [tokens], { perm: [0, 2, 1] }, 'channels');
+  const image = g.node('Reshape', [back, g.node('Shape', [x], {}, 'shape')], {}, 'image');
+  return g.node('Add', [image, x], {}, 'residual');
+}
+
+/** The linear layer after a norm with the norm's gain and bias moved in: [in, out] and bias. */
 export function foldNorm(
   norm: Params,
   channels: number,
@@ -186,45 +213,84 @@ export function foldNorm(
   };
 }
 
+const layerNormEps = { float: 1e-5 };
+
 export function layerNorm(net: Net, x: string, p: Params, width: number): string {
   const { g } = net;
   const name = p.prefix.slice(0, -1);
   const gain = g.weight(`${name}.gain`, p.get('weight', [width]));
   const bias = g.weight(`${name}.bias`, p.get('bias', [width]));
-  return g.node(
-    'LayerNormalization',
-    [x, gain, bias],
-    { axis: -1, epsilon: { float: 1e-5 } },
-    'layer_norm',
-  );
+  const attributes = { axis: -1, epsilon: layerNormEps };
+  return g.node('LayerNormalization', [x, gain, bias], attributes, 'layer_norm');
 }
 
-export interface AttendOptions {
+export interface Layer {
+  /** Path in the checkpoint. */
+  readonly name: string;
+  /** [in, out] */
+  readonly weight: Weight;
+  readonly bias: Weight;
+  /** What the bias is called where it is not the checkpoint's. */
+  readonly biasName?: string;
+}
+
+export const layerOf = (p: Params, out: number, inner: number, gain = 1): Layer => {
+  const weight = W.transpose(linearWeight(p, out, inner));
+  const bias = p.get('bias', [out]);
+  return {
+    name: p.prefix.slice(0, -1),
+    weight: gain === 1 ? weight : W.scale(weight, gain),
+    bias: gain === 1 ? bias : W.scale(bias, gain),
+  };
+};
+
+/** `layer(x)`, added to `tokens` where they are given, and the layer norm `p` of that. */
+export function residualNorm(
+  net: Net,
+  tokens: string | undefined,
+  x: string,
+  layer: Layer,
+  p: Params,
+  width: number,
+): { tokens: string; normal: string } {
+  const { g } = net;
+  if (net.flavour === 'cpu') {
+    const y = matmul(net, x, layer.name, layer.weight);
+    const name = p.prefix.slice(0, -1);
+    const vectors = [
+      g.weight(layer.biasName ?? `${layer.name}.bias`, layer.bias),
+      g.weight(`${name}.gain`, p.get('weight', [width])),
+      g.weight(`${name}.bias`, p.get('bias', [width])),
+    ];
+    const [normal, sum] = g.ownNodes(
+      'ResidualNorm',
+      tokens === undefined ? [y, ...vectors] : [y, ...vectors, tokens],
+      ['layer_norm', 'residual'],
+      { epsilon: layerNormEps },
+    );
+    return { tokens: sum!, normal: normal! };
+  }
+  const y = matmul(net, x, layer.name, layer.weight, layer.bias, layer.biasName);
+  const sum = tokens === undefined ? y : g.node('Add', [tokens, y], {}, 'residual');
+  return { tokens: sum, normal: layerNorm(net, sum, p, width) };
+}
+
+export interface Heads {
   readonly heads: number;
   readonly width: number;
-  /** Whether 1 / sqrt(head width) is already part of the query weights. */
+}
+
+/** Parts of the last axis, equally wide. */
+export function splitLast(net: Net, x: string, widths: readonly number[], names: string[]) {
+  return net.g.nodes('Split', [x, net.g.ints(widths)], names, { axis: -1 });
 }
 
 /**
- * Softmax(q k^T / sqrt(d)) v over `q` [N, S, width], `k` and `v` [N, L, width]. The scale is part
- * of the query's weights already.
+ * Softmax(q k^T) v over `q` [N, S, width], `k` and `v` [N, L, width], by standard operators. The
+ * scale is part of the query's weights already.
  */
-export function attend(
-  net: Net,
-  q: string,
-  k: string,
-  v: string,
-  { heads, width }: AttendOptions,
-): string {
+export function attend(net: Net, q: string, k: string, v: string, { heads, width }: Heads) {
   const { g } = net;
-  if (net.flavour === 'cpu') {
-    return g.contrib(
-      'MultiHeadAttention',
-      [q, k, v],
-      { num_heads: heads, scale: { float: 1 } },
-      'attention',
-    );
-  }
   const split = (x: string, perm: number[], name: string) => {
     const parts = g.node('Reshape', [x, g.ints([0, 0, heads, width / heads])], {}, `${name}_heads`);
     return g.node('Transpose', [parts], { perm }, name);
@@ -242,27 +308,50 @@ export function attend(
 }
 
 /** Over the last axis, in float32 in every precision. */
-export function softmax(net: Net, x: string): string {
+function softmax(net: Net, x: string): string {
   const wide = cast(net, x, 'float32');
   return cast(net, net.g.node('Softmax', [wide], { axis: -1 }, 'softmax'), 'compute');
 }
 
-/** Feed-forward with GEGLU, without the last bias and residual: hidden * gelu(gate). */
+/** Keys and values that every image shares, [1, L, width] each. */
+export interface Shared {
+  readonly keys: string;
+  readonly values: string;
+}
+
+/**
+ * Self-attention of tokens whose query, keys and values stand side by side in `qkv`. `images` is
+ * an int64 tensor whose product is the number of images (used where tokens do not tell).
+ */
+export function selfAttend(net: Net, qkv: string, images: string, o: Heads, shared?: Shared) {
+  const { g } = net;
+  if (net.flavour === 'cpu') {
+    const inputs = shared ? [qkv, images, shared.keys, shared.values] : [qkv, images];
+    return g.own('SelfAttention', inputs, { heads: o.heads }, 'attention');
+  }
+  const { width } = o;
+  const [q, k, v] = splitLast(net, qkv, [width, width, width], ['q', 'k', 'v']);
+  const join = (x: string, more: string | undefined, what: string) => {
+    if (more === undefined) return x;
+    const count = g.node('Shape', [x], { end: 1 }, `${what}_images`);
+    const shape = g.node('Concat', [count, g.ints([1, 1])], { axis: 0 }, `${what}_repeat`);
+    const repeated = g.node('Expand', [more, shape], {}, `${what}_bank`);
+    return g.node('Concat', [x, repeated], { axis: 1 }, `${what}_joined`);
+  };
+  return attend(net, q!, join(k!, shared?.keys, 'keys'), join(v!, shared?.values, 'values'), o);
+}
+
+/** Feed-forward with GEGLU without its last layer: hidden * gelu(gate). */
 export function geglu(net: Net, x: string, p: Params, width: number): string {
+  const { g } = net;
   const inner = 4 * width;
-  const weight = p.get('weight', [2 * inner, width]);
+  const name = p.prefix.slice(0, -1);
+  const weight = W.transpose(p.get('weight', [2 * inner, width]));
   const bias = p.get('bias', [2 * inner]);
-  const half = (from: number, name: string) =>
-    within(net, name, () =>
-      matmul(
-        net,
-        x,
-        `${p.prefix}${name}`,
-        W.transpose(W.sliceRows(weight, from, from + inner)),
-        W.sliceRows(bias, from, from + inner),
-      ),
-    );
-  const hidden = half(0, 'hidden');
-  const gate = half(inner, 'gate');
-  return net.g.node('Mul', [hidden, gelu(net, gate)], {}, 'geglu');
+  if (net.flavour === 'cpu') {
+    return g.own('Geglu', [matmul(net, x, name, weight), g.weight(`${name}.bias`, bias)]);
+  }
+  const both = matmul(net, x, name, weight, bias);
+  const [hidden, gate] = splitLast(net, both, [inner, inner], ['hidden', 'gate']);
+  return g.node('Mul', [hidden!, gelu(net, gate!)], {}, 'geglu');
 }

@@ -81,12 +81,7 @@ export function buildMel(data: DataFile): Graph {
   const filters = g.weight('filters', weightOf([bands, bins], melFilters()));
   const mel = g.node('MatMul', [filters, power], {}, 'mel');
   const floor = g.node('Max', [mel, g.scalar(1e-10)], {}, 'floor');
-  const log = g.node(
-    'Mul',
-    [g.node('Log', [floor], {}, 'ln'), g.scalar(Math.LOG10E)],
-    {},
-    'log10',
-  );
+  const log = g.node('Mul', [g.node('Log', [floor], {}, 'ln'), g.scalar(Math.LOG10E)], {}, 'log10');
   const top = g.node('ReduceMax', [log], { keepdims: 0 }, 'loudest');
   const lowest = g.node('Sub', [top, g.scalar(8)], {}, 'lowest');
   const clamped = g.node('Max', [log, lowest], {}, 'clamped');

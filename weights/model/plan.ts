@@ -3,7 +3,7 @@ import { DataFile } from '../graph/data-file.js';
 import type { GraphFile } from '../graph/writer.js';
 import { buildAudio } from './audio.js';
 import type { UNetConfig, VaeConfig, WhisperConfig } from './config.js';
-import { attentionNames, buildDenoiser } from './denoiser.js';
+import { attentionPlaces, buildDenoiser } from './denoiser.js';
 import { buildFaceLocator } from './face-locator.js';
 import { CodedError } from '../../src/errors.js';
 import type { Flavour } from './layers.js';
@@ -146,7 +146,7 @@ export function planModel(
   return {
     opset,
     networks,
-    bank: attentionNames(unet).flatMap((name) => Object.values(bankNames(name)) as string[]),
+    bank: attentionPlaces(unet).flatMap(({ name }) => Object.values(bankNames(name)) as string[]),
     maxFrames: motionFrames(denoising, unet),
     graphs,
     data,

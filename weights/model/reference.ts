@@ -1,9 +1,10 @@
 import { Graph, type Precision } from '../graph/builder.js';
 import type { DataFile } from '../graph/data-file.js';
+import * as W from '../graph/weight.js';
 import type { UNetConfig } from './config.js';
-import { cast, conv, layerNorm, matmul, within } from './layers.js';
-import type { Flavour, Net } from './layers.js';
-import { attentionNames } from './denoiser.js';
+import { attentionPlaces } from './denoiser.js';
+import { cast, computeType, conv, matmul, residualNorm, selfAttend } from './layers.js';
+import { within, type Flavour, type Net } from './layers.js';
 import type { Params } from './source.js';
 import * as T from './transformer.js';
 import { walk, type Place } from './unet.js';
@@ -42,37 +43,41 @@ export function buildReference(
   precision: Precision,
   flavour: Flavour,
 ): Graph {
-  const g = new Graph('reference', data, precision);
+  const g = new Graph('reference', data, precision, computeType(precision, flavour));
   const net: Net = { g, flavour };
   const { inChannels, channels, groups } = config;
   const latents = g.input('latents', [1, inChannels, 'height', 'width']);
   const timestep = g.floats([0]);
-  const lastName = attentionNames(config).at(-1);
+  const images = g.ints([1]);
+  const lastName = attentionPlaces(config).at(-1)!.name;
   const attention = (x: string, place: Place): string => {
     const { channels: width, heads } = place;
     const name = `${place.block}.attentions.${place.index}`;
     const q = p.at(name);
     const block = q.at('transformer_blocks.0');
-    let tokens = T.enter(net, x, q, { channels: width, heads, groups });
-    const n = within(net, 'norm1', () => layerNorm(net, tokens, block.at('norm1'), width));
+    let { tokens, normal } = T.enter(net, x, q, block.at('norm1'), width, groups);
     const bank = T.bankNames(name);
     const attn = denoiser.at(name).at('transformer_blocks.0.attn1');
     const share = (key: 'to_k' | 'to_v', output: string) => {
+      const weight = W.transpose(attn.get(`${key}.weight`, [width, width]));
       const made = within(net, `bank_${key}`, () =>
-        matmul(net, n, `denoiser.${attn.prefix}${key}`, T.keyWeight(attn, key, width)),
+        matmul(net, normal, `denoiser.${attn.prefix}${key}`, weight),
       );
-      g.output(output, cast(net, made, 'float32'), [1, `tokens.${name}`, width]);
+      const rows = g.node('Reshape', [made, g.ints([1, -1, width])], {}, `bank_${key}`);
+      g.output(output, cast(net, rows, 'float32'), [1, `tokens.${name}`, width]);
     };
     share('to_k', bank.keys);
     share('to_v', bank.values);
     checkRest(q, width);
     if (name === lastName) return x;
-    const self = within(net, 'attn1', () =>
-      T.selfAttention(net, n, block.at('attn1'), width, heads),
-    );
-    tokens = g.node('Add', [tokens, self], {}, 'attn1_residual');
-    tokens = T.feedForward(net, tokens, block.at('norm3'), block.at('ff'), width);
-    return T.leave(net, tokens, x, q, width);
+    const attn1 = block.at('attn1');
+    within(net, 'attn1', () => {
+      const qkv = matmul(net, normal, `${attn1.prefix}to_qkv`, T.qkvWeight(attn1, width, heads));
+      const mixed = selfAttend(net, qkv, images, { heads, width });
+      const out = T.outLayer(attn1, width);
+      ({ tokens, normal } = residualNorm(net, tokens, mixed, out, block.at('norm3'), width));
+    });
+    return T.leave(net, tokens, normal, x, q, block.at('ff'), width);
   };
   const x = within(net, 'conv_in', () =>
     conv(net, cast(net, latents, 'compute'), p.at('conv_in'), channels[0]!, inChannels),

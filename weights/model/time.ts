@@ -10,7 +10,7 @@ function sinusoids(net: Net, timestep: string, config: UNetConfig): string {
   const rates = Array.from({ length: half }, (_, i) =>
     Math.exp((-Math.log(10000) * i) / (half - config.freqShift)),
   );
-  const table = g.weight('time_proj.rates', W.weightOf([1, half], rates), 'float32');
+  const table = g.weight32('time_proj.rates', W.weightOf([1, half], rates));
   const angles = g.node('Mul', [timestep, table], {}, 'angles');
   const sin = g.node('Sin', [angles], {}, 'sin');
   const cos = g.node('Cos', [angles], {}, 'cos');

@@ -1,119 +1,94 @@
 import * as W from '../graph/weight.js';
 import type { Weight } from '../graph/weight.js';
-import { attend, foldNorm, geglu, groupNormChannels, layerNorm, matmul } from './layers.js';
-import { linearWeight, within, type Net } from './layers.js';
+import { addTokens, foldNorm, geglu, groupNormTokens, layerOf, matmul } from './layers.js';
+import { linearWeight, residualNorm, within, type Layer, type Net, type Shared } from './layers.js';
 import type { Params } from './source.js';
 
-const transformerEps = 1e-6;
+export const transformerEps = 1e-6;
+/** How much louder than one the release hears. */
 export const audioGain = 3;
 
-/** Keys and values that a reference attention adds to the denoiser's own. */
-export interface BankEntry {
-  readonly keys: string;
-  readonly values: string;
-}
-
 /** Names of an attention's bank tensors. */
-export const bankNames = (attention: string): BankEntry => ({
+export const bankNames = (attention: string): Shared => ({
   keys: `bank.${attention}.keys`,
   values: `bank.${attention}.values`,
 });
 
-export interface SpatialOptions {
-  readonly channels: number;
-  readonly heads: number;
-  readonly groups: number;
-}
-
-/** GroupNorm and proj_in of a transformer, `x` [N, C, h, w] to tokens [N, h w, C]. */
-export function enter(net: Net, x: string, p: Params, o: SpatialOptions): string {
-  const normal = within(net, 'norm', () =>
-    groupNormChannels(net, x, o.channels, o.groups, transformerEps),
-  );
+/**
+ * The start of a transformer: GroupNorm and proj_in, `x` [N, C, h, w] to tokens and their first
+ * layer norm. `arrange` brings the tokens into another order than that of images.
+ */
+export function enter(
+  net: Net,
+  x: string,
+  p: Params,
+  first: Params,
+  width: number,
+  groups: number,
+  arrange = (y: string) => y,
+): { tokens: string; normal: string; images: string } {
+  const images = within(net, 'norm', () => groupNormTokens(net, x, width, groups, transformerEps));
   return within(net, 'proj_in', () => {
-    const tokens = net.g.node('Transpose', [normal], { perm: [0, 2, 1] }, 'tokens');
     const layer = p.at('proj_in');
     const { weight, bias } = foldNorm(
       p.at('norm'),
-      o.channels,
-      linearWeight(layer, o.channels, o.channels),
-      layer.get('bias', [o.channels]),
+      width,
+      linearWeight(layer, width, width),
+      layer.get('bias', [width]),
     );
-    return matmul(net, tokens, `${p.prefix}proj_in`, weight, bias);
-  });
-}
-
-/** proj_out and residual of a transformer, tokens to [N, C, h, w]. */
-export function leave(net: Net, tokens: string, x: string, p: Params, channels: number): string {
-  const { g } = net;
-  return within(net, 'proj_out', () => {
-    const layer = p.at('proj_out');
-    const weight = W.transpose(linearWeight(layer, channels, channels));
-    const out = matmul(net, tokens, `${p.prefix}proj_out`, weight, layer.get('bias', [channels]));
-    const back = g.node('Transpose', [out], { perm: [0, 2, 1] }, 'channels');
-    const image = g.node('Reshape', [back, g.node('Shape', [x], {}, 'shape')], {}, 'image');
-    return g.node('Add', [image, x], {}, 'residual');
-  });
-}
-
-export function feedForward(net: Net, x: string, norm: Params, ff: Params, width: number): string {
-  return within(net, 'ff', () => {
-    const n = layerNorm(net, x, norm, width);
-    const hidden = geglu(net, n, ff.at('net.0.proj'), width);
-    const last = ff.at('net.2');
-    const weight = W.transpose(last.get('weight', [width, 4 * width]));
-    const out = matmul(net, hidden, last.prefix.slice(0, -1), weight, last.get('bias', [width]));
-    return net.g.node('Add', [x, out], {}, 'residual');
-  });
-}
-
-/** The query layer with the attention's scale moved in, [in, out]. */
-export function queryWeight(attn: Params, width: number, heads: number): Weight {
-  const scale = (width / heads) ** -0.5;
-  return W.scale(W.transpose(attn.get('to_q.weight', [width, width])), scale);
-}
-
-export function keyWeight(attn: Params, name: 'to_k' | 'to_v', width: number, inner = width) {
-  return W.transpose(attn.get(`${name}.weight`, [width, inner]));
-}
-
-/** The output layer with an optional factor moved in. */
-export function outLayer(net: Net, x: string, attn: Params, width: number, gain = 1): string {
-  return within(net, 'to_out', () => {
-    const out = attn.at('to_out.0');
-    const weight = W.transpose(out.get('weight', [width, width]));
-    const bias = out.get('bias', [width]);
-    return gain === 1
-      ? matmul(net, x, out.prefix.slice(0, -1), weight, bias)
-      : matmul(net, x, out.prefix.slice(0, -1), W.scale(weight, gain), W.scale(bias, gain));
+    const folded = { name: `${p.prefix}proj_in`, weight, bias };
+    return { ...residualNorm(net, undefined, arrange(images), folded, first, width), images };
   });
 }
 
 /**
- * Self-attention of `n` (after its norm) over its own tokens and, when given, the bank's, which
- * are the same for every frame: [1, L, width].
+ * The end of a transformer: its feed-forward on `normal` (the normed `tokens`), proj_out and the
+ * residual to the image `x`. The bias of the feed-forward's last layer goes through proj_out when
+ * the model is imported. `arrange` brings tokens into the order of images where they are not.
  */
-export function selfAttention(
+export function leave(
   net: Net,
-  n: string,
-  attn: Params,
+  tokens: string,
+  normal: string,
+  x: string,
+  p: Params,
+  ff: Params,
   width: number,
-  heads: number,
-  bank?: BankEntry,
+  arrange = (y: string) => y,
 ): string {
   const { g } = net;
-  const name = attn.prefix;
-  const q = within(net, 'to_q', () => matmul(net, n, `${name}to_q`, queryWeight(attn, width, heads)));
-  const own = (key: 'to_k' | 'to_v') =>
-    within(net, key, () => matmul(net, n, name + key, keyWeight(attn, key, width)));
-  const join = (x: string, shared: string | undefined, what: string) => {
-    if (shared === undefined) return x;
-    const frames = g.node('Shape', [x], { end: 1 }, `${what}_frames`);
-    const shape = g.node('Concat', [frames, g.ints([1, 1])], { axis: 0 }, `${what}_repeat`);
-    const repeated = g.node('Expand', [shared, shape], {}, `${what}_bank`);
-    return g.node('Concat', [x, repeated], { axis: 1 }, `${what}_joined`);
-  };
-  const k = join(own('to_k'), bank?.keys, 'keys');
-  const v = join(own('to_v'), bank?.values, 'values');
-  return outLayer(net, attend(net, q, k, v, { heads, width }), attn, width);
+  const last = ff.at('net.2');
+  const lastBias = last.get('bias', [width]);
+  const sum = within(net, 'ff', () => {
+    const hidden = geglu(net, normal, ff.at('net.0.proj'), width);
+    const name = last.prefix.slice(0, -1);
+    const weight = W.transpose(last.get('weight', [width, 4 * width]));
+    if (net.flavour === 'cpu') {
+      return g.node('Gemm', [hidden, g.weight(`${name}.weight`, weight), tokens], {}, 'residual');
+    }
+    return g.node('Add', [tokens, matmul(net, hidden, name, weight)], {}, 'residual');
+  });
+  return within(net, 'proj_out', () => {
+    const layer = p.at('proj_out');
+    const weight = linearWeight(layer, width, width);
+    const bias = W.apply(weight, lastBias, layer.get('bias', [width]));
+    const out = matmul(net, sum, `${p.prefix}proj_out`, W.transpose(weight), bias);
+    return addTokens(net, arrange(out), x);
+  });
 }
+
+/** Query, key and value layers side by side, the attention's scale moved into the query. */
+export function qkvWeight(attn: Params, width: number, heads: number): Weight {
+  const square = [width, width];
+  return W.transpose(
+    W.concatRows([
+      W.scale(attn.get('to_q.weight', square), (width / heads) ** -0.5),
+      attn.get('to_k.weight', square),
+      attn.get('to_v.weight', square),
+    ]),
+  );
+}
+
+/** The output layer of an attention, with a gain moved in. */
+export const outLayer = (attn: Params, width: number, gain = 1): Layer =>
+  layerOf(attn.at('to_out.0'), width, width, gain);

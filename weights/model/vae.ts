@@ -3,7 +3,15 @@ import type { DataFile } from '../graph/data-file.js';
 import * as W from '../graph/weight.js';
 import { resnet, upsample, vaeAttention } from './blocks.js';
 import type { VaeConfig } from './config.js';
-import { cast, conv, convWith, groupNormSilu, linearWeight, within } from './layers.js';
+import {
+  cast,
+  computeType,
+  conv,
+  convWith,
+  groupNormSilu,
+  linearWeight,
+  within,
+} from './layers.js';
 import type { Flavour, Net } from './layers.js';
 import type { Params } from './source.js';
 
@@ -33,7 +41,7 @@ export function buildVaeEncoder(
   precision: Precision,
   flavour: Flavour,
 ): Graph {
-  const g = new Graph('vae_encoder', data, precision);
+  const g = new Graph('vae_encoder', data, precision, computeType(precision, flavour));
   const net: Net = { g, flavour };
   const p = params.at('encoder');
   const { channels, layersPerBlock, groups, latentChannels } = config;
@@ -102,7 +110,7 @@ export function buildVaeDecoder(
   precision: Precision,
   flavour: Flavour,
 ): Graph {
-  const g = new Graph('vae_decoder', data, precision);
+  const g = new Graph('vae_decoder', data, precision, computeType(precision, flavour));
   const net: Net = { g, flavour };
   const p = params.at('decoder');
   const { channels, layersPerBlock, groups, latentChannels } = config;
