@@ -1,6 +1,6 @@
 export { openCheckpoint } from './open.js';
 export { bfloatToFloat, floatToHalf, halfToFloat } from './half.js';
 export { MergedSource, type WeightSource } from './source.js';
-export { uninitialised } from './tensor.js';
+export { recycle, uninitialised } from './scratch.js';
 export { elementCount } from './types.js';
 export type { Checkpoint, DType, Plain, TensorInfo } from './types.js';

@@ -1,13 +1,10 @@
 import { bfloatToFloat, halfToFloat } from './half.js';
 import type { PositionedFile } from './file.js';
+import { uninitialised } from './scratch.js';
 import { bytesPerElement, elementCount, rowMajor, type DType, type TensorLayout } from './types.js';
 
 const pieceElements = 4 << 20;
 const largestTensor = 2 ** 31;
-
-/** Room for `count` values that are about to be written, without zeroing it first. */
-export const uninitialised = (count: number): Float32Array =>
-  new Float32Array(Buffer.allocUnsafeSlow(4 * count).buffer, 0, count);
 
 function isRowMajor(layout: TensorLayout): boolean {
   const packed = rowMajor(layout.shape);
@@ -72,7 +69,7 @@ async function readRun(
   if (position + count * size > file.size) throw file.fail(`truncated: it ends inside ${what}`);
   const out = uninitialised(count);
   if (dtype === 'float32') {
-    const bytes = new Uint8Array(out.buffer);
+    const bytes = new Uint8Array(out.buffer, 0, 4 * count);
     await file.fill(bytes, position, what);
     if (bigEndian) swapBytes(bytes, size);
     return out;

@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { elementCount } from '../checkpoint/index.js';
+import { elementCount, recycle } from '../checkpoint/index.js';
 import { Sink } from './sink.js';
 import type { Weight } from './weight.js';
 
@@ -77,6 +77,7 @@ export class DataFile {
         next?.catch(() => undefined);
         await sink.padTo(offset);
         await sink.append(values, type);
+        recycle(values);
       }
       const sha256 = await sink.end();
       return { path: this.path, bytes: sink.at, sha256 };

@@ -1,4 +1,4 @@
-import { elementCount, uninitialised } from '../checkpoint/index.js';
+import { elementCount, recycle, uninitialised } from '../checkpoint/index.js';
 
 /**
  * A tensor of a graph whose values are read when the file is written. A derived tensor (transposed,
@@ -7,6 +7,7 @@ import { elementCount, uninitialised } from '../checkpoint/index.js';
  */
 export interface Weight {
   readonly dims: readonly number[];
+  /** The values belong to the caller, who may recycle them. */
   read(): Promise<Float32Array>;
 }
 
@@ -32,7 +33,13 @@ export function reshape(weight: Weight, dims: readonly number[]): Weight {
 export function scale(weight: Weight, factor: number): Weight {
   return {
     dims: weight.dims,
-    read: async () => (await weight.read()).map((x) => x * factor),
+    read: async () => {
+      const from = await weight.read();
+      const to = uninitialised(from.length);
+      for (let i = 0; i < to.length; i++) to[i] = from[i]! * factor;
+      recycle(from);
+      return to;
+    },
   };
 }
 
@@ -54,6 +61,7 @@ export function transpose(weight: Weight): Weight {
           }
         }
       }
+      recycle(from);
       return to;
     },
   };
@@ -66,12 +74,13 @@ export function concatRows(weights: readonly Weight[]): Weight {
   return {
     dims: [rows, ...rest],
     read: async () => {
-      const out = new Float32Array(rows * elementCount(rest));
+      const out = uninitialised(rows * elementCount(rest));
       let at = 0;
       for (const weight of weights) {
         const values = await weight.read();
         out.set(values, at);
         at += values.length;
+        recycle(values);
       }
       return out;
     },
@@ -84,7 +93,13 @@ export function sliceRows(weight: Weight, from: number, to: number): Weight {
   const step = elementCount(rest);
   return {
     dims: [to - from, ...rest],
-    read: async () => (await weight.read()).slice(from * step, to * step),
+    read: async () => {
+      const values = await weight.read();
+      const out = uninitialised((to - from) * step);
+      out.set(values.subarray(from * step, to * step));
+      recycle(values);
+      return out;
+    },
   };
 }
 
@@ -103,6 +118,7 @@ export function derive(
       if (out.length !== elementCount(dims)) {
         throw new Error(`derived ${out.length} values for [${dims.join(', ')}]`);
       }
+      for (const value of values) if (value.buffer !== out.buffer) recycle(value);
       return out;
     },
   };
@@ -112,7 +128,7 @@ export function derive(
 export function scaleColumns(weight: Weight, gain: Weight): Weight {
   const [rows, columns] = matrix(weight);
   return derive(weight.dims, [weight, gain], (w, g) => {
-    const out = new Float32Array(w.length);
+    const out = uninitialised(w.length);
     for (let r = 0; r < rows; r++) {
       for (let c = 0; c < columns; c++) out[r * columns + c] = w[r * columns + c]! * g[c]!;
     }
