@@ -21,8 +21,9 @@ export interface AppOptions {
 /** Builds the HTTP application without listening; closing it stops everything it started. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { config, log, isReady } = options;
+  const logger: FastifyBaseLogger = log;
   const app = fastify({
-    loggerInstance: log as FastifyBaseLogger,
+    loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: 1024 * 1024,
     // Time for a whole upload over a slow line; a line that says nothing is cut much sooner.

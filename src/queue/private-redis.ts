@@ -2,6 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { CodedError } from '../errors.js';
 import type { Log } from '../log.js';
@@ -16,6 +18,16 @@ export interface PrivateRedisOptions {
 }
 
 const host = '127.0.0.1';
+/**
+ * Runs the server until file descriptor 3 closes, which also happens when we are killed: then the
+ * server is told to end, and nothing of ours stays behind.
+ */
+const guard = `"$0" "$@" & server=$!
+echo "pid $server"
+(cat <&3 >/dev/null; kill "$server") 2>/dev/null &
+exec 3<&-
+wait "$server"`;
+const notFound = 127;
 const startMs = 20_000;
 const stopMs = 10_000;
 
@@ -25,6 +37,8 @@ export class PrivateRedis {
   readonly port: number;
   readonly #options: PrivateRedisOptions;
   #child: ChildProcess | undefined;
+  #lifeline: Writable | undefined;
+  #pid: number | undefined;
   #stopping = false;
   #restarts = 0;
 
@@ -47,37 +61,44 @@ export class PrivateRedis {
   }
 
   get pid(): number | undefined {
-    return this.#child?.pid;
+    return this.#pid;
   }
 
   async #launch(): Promise<void> {
     const { folder, program, log } = this.#options;
     const child = spawn(
-      program,
+      '/bin/sh',
       [
-        ...['--bind', host, '--port', String(this.port), '--protected-mode', 'yes'],
+        ...['-c', guard, program, '--bind', host, '--port', String(this.port)],
         ...['--dir', folder, '--appendonly', 'yes', '--appendfsync', 'everysec', '--save', ''],
         ...['--maxmemory-policy', 'noeviction', '--daemonize', 'no', '--loglevel', 'warning'],
       ],
-      { stdio: ['ignore', 'pipe', 'pipe'], detached: true },
+      { stdio: ['ignore', 'pipe', 'pipe', 'pipe'], detached: true },
     );
     this.#child = child;
+    this.#pid = undefined;
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
-      stream.on('data', (chunk: Buffer) => (output = (output + chunk.toString()).slice(-2000)));
-    }
-    let failure: Error | undefined;
-    const ended = new Promise<void>((resolve) => {
-      child.once('error', (error) => {
-        failure = error;
-        resolve();
+      stream?.on('data', (chunk: Buffer) => {
+        output = (output + chunk.toString()).slice(-2000);
+        this.#pid ??= Number(/^pid (\d+)$/m.exec(output)?.[1] ?? NaN) || undefined;
       });
-      child.once('exit', () => resolve());
+    }
+    const lifeline = child.stdio[3] as Writable;
+    lifeline.on('error', () => undefined);
+    this.#lifeline = lifeline;
+    const ended = new Promise<number | null>((resolve) => {
+      child.once('error', () => resolve(null));
+      child.once('exit', (code) => {
+        lifeline.end();
+        resolve(code);
+      });
     });
     const answered = await Promise.race([this.#answers(), ended.then(() => false)]);
     if (!answered) {
-      child.kill('SIGKILL');
-      if ((failure as NodeJS.ErrnoException | undefined)?.code === 'ENOENT') {
+      lifeline.end();
+      const code = await Promise.race([ended, sleep(stopMs, undefined, { ref: false })]);
+      if (code === notFound) {
         throw new CodedError(
           'REDIS_SERVER_MISSING',
           `"${program}" is not installed: install it (Debian, Ubuntu: apt install redis-server; ` +
@@ -88,9 +109,9 @@ export class PrivateRedis {
     }
     await writeFile(
       join(folder, 'server.json'),
-      JSON.stringify({ pid: child.pid, port: this.port }),
+      JSON.stringify({ pid: this.#pid, port: this.port }),
     );
-    log.info({ port: this.port, pid: child.pid, folder }, 'private Redis runs');
+    log.info({ port: this.port, pid: this.#pid, folder }, 'private Redis runs');
     void ended.then(() => this.#restart(child, output));
   }
 
@@ -120,8 +141,8 @@ export class PrivateRedis {
     try {
       while (Date.now() < deadline && !this.#stopping) {
         const pid = await serverPid(redis).catch(() => undefined);
-        if (pid === this.#child?.pid) return true;
-        await new Promise((resolve) => setTimeout(resolve, 30));
+        if (pid !== undefined && pid === this.#pid) return true;
+        await sleep(30);
       }
       return false;
     } finally {
@@ -134,8 +155,10 @@ export class PrivateRedis {
     const child = this.#child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-    child.kill('SIGTERM');
-    const timer = setTimeout(() => child.kill('SIGKILL'), stopMs);
+    this.#lifeline?.end();
+    const timer = setTimeout(() => {
+      if (this.#pid !== undefined) process.kill(this.#pid, 'SIGKILL');
+    }, stopMs);
     await ended;
     clearTimeout(timer);
     await rm(join(this.#options.folder, 'server.json'), { force: true });
@@ -179,7 +202,7 @@ async function stopLeftover({ folder, log }: PrivateRedisOptions): Promise<void>
     log.warn({ pid: left.pid, port: left.port }, 'ending the Redis of a run that was killed');
     await redis.shutdown('NOSAVE').catch(() => undefined);
     for (let i = 0; i < 200 && (await accepts(left.port)); i++) {
-      await new Promise((resolve) => setTimeout(resolve, 25));
+      await sleep(25);
     }
   } catch {
     // Nothing answers there: nothing is left over.

@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { projectRoot } from '../../src/paths.js';
-import { freePort } from '../../src/queue/private-redis.js';
+import { freePort, isFree } from '../../src/queue/private-redis.js';
 import { temporaryFolder } from '../helpers/app.js';
 import { until } from '../helpers/redis.js';
 import { picture, tone } from '../helpers/samples.js';
@@ -40,17 +40,20 @@ void t.test('npm start', async (t) => {
   const audio = join(folder, 'speech.wav');
   await writeFile(image, await picture(128, 128));
   await writeFile(audio, tone(0.3));
-  const server = start('start', [], { ...settings, LOG_LEVEL: 'info' });
-  t.teardown(() => server.child.kill('SIGKILL'));
-  await until(
-    () => /Ready: push tasks on task_queue_gpu_0/.test(server.output()),
-    'Ready',
-    120_000,
-  );
+  const ready = async () => {
+    const started = start('start', [], { ...settings, LOG_LEVEL: 'info' });
+    t.teardown(() => started.child.kill('SIGKILL'));
+    await until(
+      () => started.output().includes('Ready: push tasks on task_queue_gpu_0'),
+      'Ready',
+      120_000,
+    );
+    return started;
+  };
+  let server = await ready();
   t.match(server.output(), `EchoMimic Server: ${settings['BASE_URL']}`);
   const redisPort = /Redis: 127\.0\.0\.1:(\d+)/.exec(server.output())?.[1] as string;
-  const ready = await fetch(`${settings['BASE_URL']}/readyz`);
-  t.equal(ready.status, 200);
+  t.equal((await fetch(`${settings['BASE_URL']}/readyz`)).status, 200);
 
   await t.test('a second server on the same data is refused', async (t) => {
     const second = start('start', [], { ...settings, PORT: String(await freePort()) });
@@ -83,10 +86,24 @@ void t.test('npm start', async (t) => {
     t.match(bad.text, 'TASK_INVALID: steps must be an integer from 1 to 200, not 0');
   });
 
-  await t.test('Ctrl-C stops everything', async (t) => {
-    const pids = [...server.output().matchAll(/"worker":"[^"]*?-(\d+)-[0-9a-f]{8}"/g)].map((m) =>
-      Number(m[1]),
+  await t.test('killed, it leaves nothing that runs on; then it starts again', async (t) => {
+    const old = workers(server);
+    server.child.kill('SIGKILL');
+    await until(() => old.every(isGone), 'the end of the workers');
+    const running = async (port: number) => !(await isFree(port));
+    for (const port of [Number(redisPort), Number(settings['PORT'])]) {
+      await until(async () => !(await running(port)), `the end of what listens on ${port}`);
+    }
+    server = await ready();
+    t.same(
+      workers(server).filter((pid) => old.includes(pid)),
+      [],
+      'with workers of its own',
     );
+  });
+
+  await t.test('Ctrl-C stops everything', async (t) => {
+    const pids = workers(server);
     t.ok(pids.length > 0);
     server.child.kill('SIGINT');
     t.equal(await server.ended, 0, server.output().slice(-2000));
@@ -94,6 +111,12 @@ void t.test('npm start', async (t) => {
     await t.rejects(fetch(`${settings['BASE_URL']}/livez`));
   });
 });
+
+/** Process ids of the workers that a server's log names. */
+function workers(server: Started): number[] {
+  const names = server.output().matchAll(/"worker":"[^"]*?-(\d+)-[0-9a-f]{8}"/g);
+  return [...names].map((match) => Number(match[1]));
+}
 
 void t.test('npm start says what is wrong', async (t) => {
   const settings = await ownSettings(t);

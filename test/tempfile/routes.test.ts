@@ -223,7 +223,7 @@ void t.test(
           controller.close();
         },
       }),
-    } as RequestInit);
+    });
     const body = (await response.json()) as { file_id: string };
     const back = await fetch(`${url}/api/tempfile/download/${body.file_id}`);
     t.same(new Uint8Array(await back.arrayBuffer()), wav);

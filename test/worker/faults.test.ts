@@ -56,6 +56,33 @@ void t.test('faults', async (t) => {
     t.ok((await service.download(image)).length > 0, 'what was stored is still there');
   });
 
+  await t.test('a killed Redis comes back with the tasks; the one in flight goes on', async (t) => {
+    await push('redis gone', { frames_num: 8 });
+    await push('waiting', { frames_num: 2 });
+    await hears('redis gone', 'downloading', 1);
+    const before = stack.pids.redis;
+    process.kill(before as number, 'SIGKILL');
+    await until(() => stack.pids.redis !== before && stack.pids.redis !== undefined, 'Redis');
+    // Messages may be missed while the line is cut: the state tells.
+    const status = (id: string) => client.hget(`task:${id}`, 'status');
+    await until(async () => (await status('waiting')) === 'completed', 'the waiting task', 60_000);
+    t.match(await client.hgetall('task:redis gone'), { status: 'completed', attempts: '1' });
+    t.ok(ends('redis gone').length <= 1);
+  });
+
+  await t.test('a worker frozen past its lease loses its task and finishes nothing', async (t) => {
+    await push('frozen', { frames_num: 8 });
+    await hears('frozen', 'inference', 1);
+    const pid = stack.pids.workers[0] as number;
+    process.kill(pid, 'SIGSTOP');
+    await until(async () => (await client.llen('task_queue_gpu_0')) === 1, 'the recovery', 30_000);
+    process.kill(pid, 'SIGCONT');
+    t.match(await service.end('frozen'), { status: 'completed', attempt: 2 });
+    t.equal(stack.pids.workers[0], pid, 'the same worker, which gave up the lost attempt');
+    t.equal(ends('frozen').length, 1);
+    t.same((await service.files()).work, []);
+  });
+
   await t.test('SIGTERM: the task is handed back and done by the next worker', async (t) => {
     await push('handed');
     await hears('handed', 'inference', 1);

@@ -148,7 +148,7 @@ void t.test('tasks', async (t) => {
       t.equal(ends.length, 1, `${id} ends once`);
       t.match(ends[0], { status: 'failed', code: new RegExp(`^${code}`), error: /\S{3}/ }, id);
       t.equal(ends[0], service.of(id).at(-1), `nothing is said of ${id} after its end`);
-      t.notMatch(ends[0]?.error ?? '', service.settings['DATA_DIR'] as string, 'no paths of ours');
+      t.notMatch(ends[0]?.error ?? '', service.settings['DATA_DIR'], 'no paths of ours');
     }
     t.equal(await service.client.llen('task_queue_gpu_0'), 0);
     t.equal(await service.client.llen('task_queue_gpu_0:dead'), 2, 'what is no task is buried');
