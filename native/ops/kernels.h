@@ -87,6 +87,9 @@ struct Kernels {
   // [size, channels] plus the image [channels, size], as an image.
   void (*add_tokens)(const float* tokens, const float* image, int64_t channels, int64_t size,
                      float* out);
+  // Four planes of (height + 1) x (width + 1), `step` floats apart, to one of 2 height x 2 width:
+  // each gives one place of every 2x2 square, from its row and column 0 or 1 on.
+  void (*interleave)(const float* in, int64_t step, int64_t height, int64_t width, float* out);
 };
 
 // The widest variant that this processor runs.

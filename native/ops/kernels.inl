@@ -55,9 +55,6 @@ OPS_INLINE void TransposeSquare(Vec* rows) {
   }
 }
 
-#undef OPS_LOW
-#undef OPS_HIGH
-
 // 2^x for x <= 127, relative error below 1.5e-7; 0 is 1.2e-38 or less.
 OPS_INLINE Vec Exp2(Vec x) {
   x = Max(x, All(-126.0f));
@@ -556,6 +553,30 @@ static void Transpose(const float* in, int64_t channels, int64_t size, float* ou
   }
 }
 
+// A row of the doubled image: left[0], right[0], left[1], right[1], ...
+OPS_INLINE void Zip(const float* left, const float* right, int64_t count, float* out) {
+  int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) {
+    const Vec a = Load(left + i);
+    const Vec b = Load(right + i);
+    Store(out + 2 * i, OPS_LOW(a, b));
+    Store(out + 2 * i + kWidth, OPS_HIGH(a, b));
+  }
+  for (; i < count; i++) {
+    out[2 * i] = left[i];
+    out[2 * i + 1] = right[i];
+  }
+}
+
+static void Interleave(const float* in, int64_t step, int64_t height, int64_t width, float* out) {
+  for (int64_t y = 0; y < height; y++) {
+    for (int64_t below = 0; below < 2; below++) {
+      const float* const left = in + 2 * below * step + (y + below) * (width + 1);
+      Zip(left, left + step + 1, width, out + (2 * y + below) * 2 * width);
+    }
+  }
+}
+
 static void AddTokens(const float* tokens, const float* image, int64_t channels, int64_t size,
                       float* out) {
   int64_t p = 0;
@@ -585,8 +606,11 @@ static void AddTokens(const float* tokens, const float* image, int64_t channels,
   }
 }
 
+#undef OPS_LOW
+#undef OPS_HIGH
 #undef OPS_INLINE
 
 static constexpr Kernels kKernels = {kName,         kWidth, AttentionScratch, Attention,
                                      FramesScratch, Frames, Norm,             Geglu,
-                                     ResidualNorm,  Transpose, AddTokens};
+                                     ResidualNorm,  Transpose, AddTokens,
+                                     Interleave};

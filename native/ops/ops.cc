@@ -379,6 +379,34 @@ struct AddTokens {
   }
 };
 
+struct Interleave {
+  static constexpr const char* name = "Interleave";
+  static constexpr size_t inputs = 1;
+  static constexpr size_t outputs = 1;
+  static constexpr size_t required = 1;
+  static constexpr bool IsInteger(size_t) { return false; }
+
+  explicit Interleave(const Ort::ConstKernelInfo&) {}
+
+  void Run(Ort::KernelContext& context) const {
+    const auto& kernels = BestKernels();
+    const Input x = Floats(context, 0);
+    Require(x.shape.size() == 4 && x.shape[1] % 4 == 0 && x.shape[2] > 1 && x.shape[3] > 1,
+            "x is not [N, 4 C, h + 1, w + 1]");
+    const int64_t channels = x.shape[1] / 4;
+    const int64_t height = x.shape[2] - 1;
+    const int64_t width = x.shape[3] - 1;
+    const int64_t plane = x.shape[2] * x.shape[3];
+    float* const out = Output(context, {x.shape[0], channels, 2 * height, 2 * width});
+    Parallel(context, x.shape[0] * channels, [&](int64_t unit) {
+      const int64_t image = unit / channels;
+      const int64_t channel = unit % channels;
+      kernels.interleave(x.data + (image * 4 * channels + channel) * plane, channels * plane,
+                         height, width, out + unit * 4 * height * width);
+    });
+  }
+};
+
 // The kernel of an operator: failures become statuses, no exception crosses ONNX Runtime.
 template <typename Body>
 struct Kernel {
@@ -434,6 +462,7 @@ struct Domain {
     domain.Add(&geglu);
     domain.Add(&residual_norm);
     domain.Add(&add_tokens);
+    domain.Add(&interleave);
   }
 
   Operator<SelfAttention> self_attention;
@@ -443,6 +472,7 @@ struct Domain {
   Operator<Geglu> geglu;
   Operator<ResidualNorm> residual_norm;
   Operator<AddTokens> add_tokens;
+  Operator<Interleave> interleave;
   Ort::CustomOpDomain domain;
 };
 

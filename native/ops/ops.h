@@ -17,6 +17,7 @@ namespace echomimic {
 //   ResidualNorm    x [T, C], add [C], gain [C], bias [C], skip? [T, C]
 //                   -> layer norm of the sum, the sum x + add + skip
 //   AddTokens       tokens [N h w, C], image [N, C, h, w] -> like image
+//   Interleave      x [N, 4 C, h + 1, w + 1] -> [N, C, 2 h, 2 w]; see upsample in weights/model
 //
 // Attention has its scale in the query weights. Results do not depend on the number of threads.
 void AddCpuOps(Ort::SessionOptions& options);

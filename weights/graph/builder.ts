@@ -297,7 +297,7 @@ function attribute(name: string, value: Attribute): AttributeProto {
     return create(AttributeProtoSchema, {
       name,
       type: Kind.STRING,
-      s: new TextEncoder().encode(value) as Uint8Array<ArrayBuffer>,
+      s: new TextEncoder().encode(value),
     });
   }
   if (typeof value === 'number') {

@@ -1,5 +1,13 @@
 import * as W from '../graph/weight.js';
-import { addTokens, conv, groupNormSilu, groupNormTokens, linearWeight } from './layers.js';
+import type { Weight } from '../graph/weight.js';
+import {
+  addTokens,
+  conv,
+  convWith,
+  groupNormSilu,
+  groupNormTokens,
+  linearWeight,
+} from './layers.js';
 import { matmul, selfAttend, within, type Net } from './layers.js';
 import type { Params } from './source.js';
 
@@ -28,11 +36,52 @@ export function resnet(net: Net, x: string, p: Params, options: ResnetOptions): 
 }
 
 /**
+ * A doubled image repeats every pixel, so a 3x3 convolution of it sees 2x2 different pixels: for
+ * each of the four places within a doubled pixel the taps that fall together are added up.
+ * [C, C, 3, 3] becomes [4 C, C, 2, 2], in the order above left, above right, below left, below right.
+ */
+function fourPlaces(weight: Weight, channels: number): Weight {
+  const pairs = channels * channels;
+  const taps = [
+    [[0], [1, 2]],
+    [[0, 1], [2]],
+  ];
+  return W.derive([4 * channels, channels, 2, 2], [weight], (w) => {
+    const out = new Float32Array(pairs * 16);
+    for (let place = 0; place < 4; place++) {
+      const rows = taps[place >> 1]!;
+      const columns = taps[place & 1]!;
+      for (let pair = 0; pair < pairs; pair++) {
+        for (let tap = 0; tap < 4; tap++) {
+          let sum = 0;
+          for (const y of rows[tap >> 1]!) {
+            for (const x of columns[tap & 1]!) sum += w[pair * 9 + y * 3 + x]!;
+          }
+          out[(place * pairs + pair) * 4 + tap] = sum;
+        }
+      }
+    }
+    return out;
+  });
+}
+
+/**
  * Nearest-neighbour doubling of `x` [N, C, h, w], cut to the height and width of `like` where one
  * is given (a side may have been odd on the way down), then the convolution of an upsampler.
  */
 export function upsample(net: Net, x: string, p: Params, channels: number, like?: string): string {
   const { g } = net;
+  const layer = p.at('conv');
+  if (net.flavour === 'cpu' && like === undefined) {
+    const weight = fourPlaces(layer.get('weight', [channels, channels, 3, 3]), channels);
+    const bias = layer.get('bias', [channels]);
+    const places = within(net, 'conv', () =>
+      convWith(net, x, `${layer.prefix}places`, weight, W.concatRows([bias, bias, bias, bias]), {
+        pads: [1, 1, 1, 1],
+      }),
+    );
+    return g.own('Interleave', [places], {}, 'double');
+  }
   const how = {
     mode: 'nearest',
     coordinate_transformation_mode: 'asymmetric',
@@ -43,7 +92,7 @@ export function upsample(net: Net, x: string, p: Params, channels: number, like?
     const size = g.node('Shape', [like], { start: 2 }, 'size');
     doubled = g.node('Slice', [doubled, g.ints([0, 0]), size, g.ints([2, 3])], {}, 'cut');
   }
-  return within(net, 'conv', () => conv(net, doubled, p.at('conv'), channels, channels));
+  return within(net, 'conv', () => conv(net, doubled, layer, channels, channels));
 }
 
 /** The VAE's one-headed attention over all positions, `x` [N, C, h, w]. */

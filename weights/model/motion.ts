@@ -109,15 +109,10 @@ export function motionModule(
   const p = params.at(place.block).at(`motion_modules.${place.index}.temporal_transformer`);
   const block = p.at('transformer_blocks.0');
   const standard = net.flavour === 'standard';
-  let { tokens, normal, images } = enter(
-    net,
-    x,
-    p,
-    block.at('norms.0'),
-    width,
-    motionGroups,
-    (y) => (standard ? perPosition(net, y, clip, width) : y),
+  const start = enter(net, x, p, block.at('norms.0'), width, motionGroups, (y) =>
+    standard ? perPosition(net, y, clip, width) : y,
   );
+  let { tokens, normal } = start;
   const count = Math.max(
     1,
     block.count((i) => `attention_blocks.${i}.to_q.weight`),
@@ -132,6 +127,6 @@ export function motionModule(
     });
   }
   return leave(net, tokens, normal, x, p, block.at('ff'), width, (y) =>
-    standard ? perFrame(net, y, images, clip, width) : y,
+    standard ? perFrame(net, y, start.images, clip, width) : y,
   );
 }
