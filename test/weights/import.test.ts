@@ -10,7 +10,11 @@ import {
   writeCheckpoint,
   type FileName,
 } from '../../bench/synthetic/checkpoint.js';
-import { writeTorchArchive, type TensorSpec } from '../../bench/synthetic/torch-archive.js';
+import {
+  writeSafetensors,
+  writeTorchArchive,
+  type TensorSpec,
+} from '../../bench/synthetic/torch-archive.js';
 import { importModel, type ImportOptions } from '../../weights/import.js';
 import { loadManifest, verifyModel } from '../../weights/manifest.js';
 import { refuses, tensor } from './helpers.js';
@@ -141,6 +145,28 @@ void t.test('the base weights fill only keys that the others lack', async (t) =>
   t.same(filled.manifest.files, reference.manifest.files);
   await writeTorchArchive(other, [tensor(key, [1], [0])]);
   await refuses(t, importModel({ folder, out }), 'CHECKPOINT_SHAPE_MISMATCH', other, `key ${key}`);
+});
+
+void t.test('attention layers of the VAE may have their older names', async (t) => {
+  const { folder, out } = await copyOf();
+  const { manifest } = await importModel({ folder, out });
+  const older: [RegExp, string][] = [
+    [/\.to_q\./, '.query.'],
+    [/\.to_k\./, '.key.'],
+    [/\.to_v\./, '.value.'],
+    [/\.to_out\.0\./, '.proj_attn.'],
+  ];
+  const rename = (key: string) => older.reduce((name, [from, to]) => name.replace(from, to), key);
+  const specs = tensorsOf(shapes.vae, 'float32').map((spec) => ({
+    ...spec,
+    key: rename(spec.key),
+  }));
+  t.ok(specs.some(({ key }) => key.includes('.proj_attn.')));
+  await writeSafetensors(join(folder, 'sd-vae-ft-mse/diffusion_pytorch_model.safetensors'), specs);
+  const again = await importModel({ folder, out });
+  const data = (list: { path: string; sha256: string }[]) =>
+    list.filter(({ path }) => path.endsWith('.data'));
+  t.same(data(again.manifest.files), data(manifest.files));
 });
 
 void t.test('every kind of bad checkpoint has one clear error and leaves nothing', async (t) => {
