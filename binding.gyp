@@ -4,7 +4,7 @@
       "target_name": "echomimic",
       "product_dir": "<(module_root_dir)/build/gyp",
       "sources": ["<!@(node -p \"require('fs').readFileSync('native/sources.txt','utf8').split(/\\s+/).join(' ')\")"],
-      "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "ORT_API_MANUAL_INIT"],
+      "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "ORT_API_MANUAL_INIT"],
       "variables": {
         "headers": "<!(node scripts/onnxruntime-headers.mjs)",
         "node_addon_api": "<!(node -p \"require('node-addon-api').include_dir\")"

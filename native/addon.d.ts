@@ -120,6 +120,8 @@ export interface AddonEngine {
 
 export interface Addon {
   Engine: new (config: AddonConfig, onEvent: (event: AddonEvent) => void) => AddonEngine;
+  /** Stops every engine and waits for it; to be called when the process or thread exits. */
+  shutdown(): void;
   errorCodes: string[];
   /** Loads ONNX Runtime's library, once per process; returns its version. */
   loadRuntime(path: string): string;

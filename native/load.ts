@@ -53,7 +53,9 @@ function runtimeLibrary(addonPath: string): string {
 export function loadAddon(path: string): { addon: Addon; runtimeVersion: string } {
   try {
     const addon = require(path) as Addon;
-    return { addon, runtimeVersion: addon.loadRuntime(runtimeLibrary(path)) };
+    const runtimeVersion = addon.loadRuntime(runtimeLibrary(path));
+    process.once('exit', () => addon.shutdown());
+    return { addon, runtimeVersion };
   } catch (error) {
     if (error instanceof CodedError) throw error;
     throw new CodedError(

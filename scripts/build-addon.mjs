@@ -9,6 +9,11 @@ import { fileURLToPath } from 'node:url';
 import { headersFolder } from './onnxruntime-headers.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
+// node-gyp wants Node's own headers: those beside the running node, else it downloads them.
+const nodePrefix = dirname(dirname(process.execPath));
+const nodeHeaders = existsSync(join(nodePrefix, 'include', 'node', 'node_api.h'))
+  ? [`--nodedir=${nodePrefix}`]
+  : [];
 const jobs = String(Math.min(availableParallelism(), 16));
 
 const builders = {
@@ -30,7 +35,7 @@ const builders = {
   gyp: {
     addon: join(root, 'build', 'gyp', 'echomimic.node'),
     commands: [
-      ['node-gyp/bin/node-gyp.js', 'configure', '--loglevel=warn'],
+      ['node-gyp/bin/node-gyp.js', 'configure', '--loglevel=warn', ...nodeHeaders],
       ['node-gyp/bin/node-gyp.js', 'build', '--loglevel=warn', `--jobs=${jobs}`],
     ],
   },

@@ -1,5 +1,6 @@
 #include "engine_object.h"
 
+#include <set>
 #include <utility>
 
 #include "convert.h"
@@ -14,6 +15,18 @@ struct EngineObject::Link {
   Events events;
   std::unique_ptr<Engine> engine;  // null once closed
   std::shared_ptr<Link> self;
+  bool ended = false;  // no JavaScript can be called any more
+
+  void Stop() {
+    ended = true;
+    engine->Dispose();
+    engine->Join();
+  }
+};
+
+// The engines of one environment that are not closed yet. They are stopped before it ends.
+struct EngineObject::OpenLinks {
+  std::set<Link*> links;
 };
 
 void EngineObject::Export(Napi::Env env, Napi::Object exports) {
@@ -26,6 +39,15 @@ void EngineObject::Export(Napi::Env env, Napi::Object exports) {
                                      InstanceMethod<&EngineObject::Dispose>("dispose"),
                                      InstanceMethod<&EngineObject::Hold>("hold"),
                                      InstanceMethod<&EngineObject::Release>("release")}));
+  exports.Set("shutdown", Napi::Function::New<&EngineObject::Shutdown>(env, "shutdown"));
+  env.SetInstanceData(new OpenLinks);
+}
+
+// Stops every engine and waits for it. process.exit() runs no cleanup hook, and would take ONNX
+// Runtime's static objects away under a running thread.
+Napi::Value EngineObject::Shutdown(const Napi::CallbackInfo& info) {
+  for (Link* const link : info.Env().GetInstanceData<OpenLinks>()->links) link->Stop();
+  return info.Env().Undefined();
 }
 
 EngineObject::EngineObject(const Napi::CallbackInfo& info)
@@ -51,6 +73,7 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info)
     }
     link->events.Unref(env);
     napi_add_env_cleanup_hook(env, OnEnvironmentEnd, link);
+    env.GetInstanceData<OpenLinks>()->links.insert(link);
     return env.Undefined();
   });
 }
@@ -61,17 +84,16 @@ EngineObject::~EngineObject() {
 }
 
 void EngineObject::OnEnvironmentEnd(void* link) {
-  auto* const ended = static_cast<Link*>(link);
-  ended->engine->Dispose();
-  ended->engine.reset();  // joins
+  static_cast<Link*>(link)->Stop();
 }
 
 void EngineObject::Deliver(Napi::Env env, Napi::Function callback, Link* link, Event* event) {
   const std::unique_ptr<Event> owned(event);
-  if (env == nullptr || callback.IsEmpty()) return;  // the environment is ending
+  if (env == nullptr || link->ended) return;
   const Napi::Object object = ToObject(env, *event);
   if (std::holds_alternative<Closed>(event->body)) {
     napi_remove_env_cleanup_hook(env, OnEnvironmentEnd, link);
+    env.GetInstanceData<OpenLinks>()->links.erase(link);
     link->engine.reset();  // its thread has nothing left to do
     link->events.Release();
   }

@@ -18,6 +18,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
 
  private:
   struct Link;
+  struct OpenLinks;
 
   Napi::Value Render(const Napi::CallbackInfo& info);
   Napi::Value Run(const Napi::CallbackInfo& info);
@@ -30,6 +31,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
 
   static void Deliver(Napi::Env env, Napi::Function callback, Link* link, Event* event);
   static void OnEnvironmentEnd(void* link);
+  static Napi::Value Shutdown(const Napi::CallbackInfo& info);
   Engine& engine() const;
 
   std::shared_ptr<Link> link_;
