@@ -2,15 +2,7 @@
 // dependencies, because nothing is installed yet when it runs. Each step is skipped when done.
 import { createHash } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -134,13 +126,14 @@ function buildAddon() {
 }
 
 function importBundledModel() {
-  const sources = ['checkpoint', 'graph', 'model']
-    .flatMap((room) => filesUnder(join(root, 'weights', room)))
-    .concat(['import.ts', 'manifest.ts'].map((name) => join(root, 'weights', name)))
-    .concat(
-      filesUnder(join(root, 'weights', 'bundled')).filter((file) => !/\.(png|wav|md)$/.test(file)),
-    )
-    .filter((file) => statSync(file).isFile());
+  const weights = join(root, 'weights');
+  const sources = [
+    ...['checkpoint', 'graph', 'model'].flatMap((room) => filesUnder(join(weights, room))),
+    ...readdirSync(weights)
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => join(weights, name)),
+    ...filesUnder(join(weights, 'bundled')).filter((file) => !/\.(png|wav|md)$/.test(file)),
+  ];
   whenChanged('model', sources, join(root, 'weights', bundledModel, 'manifest.json'), () =>
     run('importing the bundled weights', process.execPath, [
       join(root, 'dist', 'weights', 'cli.js'),
