@@ -7,7 +7,7 @@
       "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "ORT_API_MANUAL_INIT"],
       "variables": {
         "headers": "<!(node scripts/onnxruntime-headers.mjs)",
-        "node_addon_api": "<!(node -p \"require('node-addon-api').include_dir\")"
+        "node_addon_api": "<!(node -p \"require('path').resolve(require('node-addon-api').include_dir)\")"
       },
       "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20"],
       "cflags_cc": [
@@ -16,10 +16,8 @@
         "-Wall",
         "-Wextra",
         "-fvisibility=hidden",
-        "-isystem",
-        "<(headers)",
-        "-isystem",
-        "<(node_addon_api)"
+        "-isystem<(headers)",
+        "-isystem<(node_addon_api)"
       ],
       "xcode_settings": {
         "CLANG_CXX_LANGUAGE_STANDARD": "c++20",
@@ -32,10 +30,8 @@
         "OTHER_CPLUSPLUSFLAGS": [
           "-Wall",
           "-Wextra",
-          "-isystem",
-          "<(headers)",
-          "-isystem",
-          "<(node_addon_api)"
+          "-isystem<(headers)",
+          "-isystem<(node_addon_api)"
         ]
       }
     }
