@@ -50,7 +50,6 @@ void AudioFeatures::Compute(Network& mel, Network& audio, const std::vector<floa
 
   std::vector<float> block(static_cast<size_t>(model_.mel_bins) * model_.block_frames);
   Ort::IoBinding binding = audio.Bind();
-  binding.BindInput("mel", Wrap(block.data(), {model_.mel_bins, model_.block_frames}));
   binding.BindOutput("features", memory);
   states_.clear();
   states_.reserve(std::min(positions_, (runs - 1) * per_block) * state);
@@ -58,15 +57,18 @@ void AudioFeatures::Compute(Network& mel, Network& audio, const std::vector<floa
     cancellation.ThrowIfCancelled();
     const int64_t start = static_cast<int64_t>(run - 1) * model_.block_frames;
     const int64_t count = std::min<int64_t>(model_.block_frames, mel_frames - start);
-    std::fill(block.begin(), block.end(), 0.0f);
-    for (int bin = 0; bin < model_.mel_bins; bin++) {
-      std::memcpy(block.data() + static_cast<size_t>(bin) * model_.block_frames,
-                  log_mel.data() + bin * mel_frames + start, count * sizeof(float));
+    if (count / 2 > 0) {
+      // The network pads the block itself and gives the positions of these frames only.
+      for (int bin = 0; bin < model_.mel_bins; bin++) {
+        std::memcpy(block.data() + static_cast<size_t>(bin) * count,
+                    log_mel.data() + bin * mel_frames + start, count * sizeof(float));
+      }
+      binding.BindInput("mel", Wrap(block.data(), {model_.mel_bins, count}));
+      audio.Run(cancellation.run_options(), binding);
+      const auto outputs = binding.GetOutputValues();
+      const float* const features = DataOf(outputs[0], (count / 2) * state, "audio features");
+      states_.insert(states_.end(), features, features + (count / 2) * state);
     }
-    audio.Run(cancellation.run_options(), binding);
-    const auto outputs = binding.GetOutputValues();
-    const float* const features = DataOf(outputs[0], per_block * state, "audio features");
-    states_.insert(states_.end(), features, features + (count / 2) * state);
     on_block();
   }
 }
