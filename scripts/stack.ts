@@ -4,10 +4,13 @@ import { type Config, childEnvironment, loadConfig } from '../src/config.js';
 import { CodedError } from '../src/errors.js';
 import type { Log } from '../src/log.js';
 import { projectRoot } from '../src/paths.js';
-import { PrivateRedis } from '../src/queue/private-redis.js';
+import { PrivateRedis, freePort } from '../src/queue/private-redis.js';
+import { checkRedis } from '../src/queue/redis.js';
 import { Keeper } from '../worker/keeper.js';
 import { Supervisor } from '../worker/supervisor.js';
 import { lockDataFolder } from './data-lock.js';
+
+const redisWaitMs = 15_000;
 
 export interface Stack {
   /** As the processes of the stack see it. */
@@ -34,7 +37,14 @@ export interface StackOptions {
 /** Everything that serves: Redis (our own if none is named), the API, one worker per device. */
 export async function startStack({ log, settings = {}, redisPort }: StackOptions): Promise<Stack> {
   const environment = childEnvironment(settings);
-  const asked = loadConfig(environment);
+  let asked = loadConfig(environment);
+  // Our own API is reached by its address: another program may answer to localhost over IPv6.
+  const port = asked.port === 0 ? await freePort() : asked.port;
+  environment['PORT'] = String(port);
+  if (!environment['BASE_URL'] && ['127.0.0.1', '0.0.0.0'].includes(asked.host)) {
+    environment['BASE_URL'] = `http://127.0.0.1:${port}`;
+  }
+  asked = loadConfig(environment);
   requireModel(asked);
   const stops: (() => Promise<void>)[] = [];
   const stop = async () => {
@@ -56,6 +66,7 @@ export async function startStack({ log, settings = {}, redisPort }: StackOptions
       Object.assign(environment, { REDIS_HOST: redis.host, REDIS_PORT: String(redis.port) });
     }
     const config = loadConfig(environment);
+    await checkRedis(config, log, redisWaitMs);
     const api = new Keeper({
       name: 'the API',
       module: join(projectRoot, 'dist', 'src', 'server.js'),

@@ -1,4 +1,5 @@
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
+import { PinoPretty as pretty } from 'pino-pretty';
 
 export type Log = Logger;
 
@@ -25,7 +26,14 @@ export function logOptions(level: string): LoggerOptions {
 
 /** Logs to standard error, so that the standard output of commands stays theirs. */
 export function createLog(level: string, destination?: DestinationStream): Log {
-  return pino(logOptions(level), destination ?? pino.destination({ dest: 2, sync: true }));
+  return pino(logOptions(level), destination ?? standardError());
+}
+
+/** JSON lines, or lines for people when a person looks on. */
+function standardError(): DestinationStream {
+  return process.stderr.isTTY
+    ? pretty({ destination: 2, sync: true, translateTime: 'SYS:HH:MM:ss', singleLine: true })
+    : pino.destination({ dest: 2, sync: true });
 }
 
 /** A query may hold a token: it is dropped from what is logged. */

@@ -20,11 +20,12 @@ const app = await buildApp({
     return (await Promise.race([redis.ping().catch(() => 'error'), late])) === 'PONG';
   },
 });
-const { close } = closeWithGrace({ delay: config.shutdownMs, logger: log }, async () => {
+const stop = async () => {
   await app.close();
   redis?.disconnect();
   await recovery?.stop();
-});
+};
+const { close } = closeWithGrace({ delay: config.shutdownMs, logger: log }, stop);
 process.on('disconnect', close);
 
 try {
@@ -39,6 +40,6 @@ try {
       : new CodedError('INTERNAL', `the API cannot listen: ${(error as Error).message}`);
   log.fatal({ code: failure.code }, failure.message);
   process.send?.({ type: 'failed', code: failure.code, message: failure.message });
-  process.exitCode = 1;
-  close();
+  await stop();
+  process.exit(1);
 }

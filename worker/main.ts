@@ -9,7 +9,7 @@ import { codeOf } from '../src/errors.js';
 import { createLog } from '../src/log.js';
 import { WorkerQueue } from '../src/queue/worker-queue.js';
 import { closeFaceDetector, warmFaceDetector } from './media/index.js';
-import { Interrupted, removeLeftovers, runJob } from './pipeline/job.js';
+import { Interrupted, removeLeftovers, runJob, workerFolder } from './pipeline/job.js';
 
 /** The process that owns one device: loads the model once and serves one task after another. */
 const { values } = parseArgs({
@@ -21,7 +21,7 @@ const config = loadConfig();
 const worker = `${config.hostName}-${process.pid}-${randomBytes(4).toString('hex')}`;
 const log = createLog(config.logLevel).child({ gpu: gpuId, worker });
 const workFolder = join(config.dataFolder, 'work');
-const folder = join(workFolder, `worker-${gpuId}-${process.pid}`);
+const folder = join(workFolder, workerFolder(config.hostName, process.pid));
 const shutdown = new AbortController();
 let stopping = false;
 let queue: WorkerQueue | undefined;
@@ -65,7 +65,7 @@ async function serve(queue: WorkerQueue, engine: Engine): Promise<void> {
 }
 
 try {
-  await removeLeftovers(workFolder);
+  await removeLeftovers(workFolder, config.hostName);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const started = performance.now();
   [engine] = await Promise.all([
@@ -87,8 +87,9 @@ try {
   process.send?.({ type: 'ready', worker });
   serving = serve(queue, engine);
 } catch (error) {
+  if (stopping) process.exit(0);
   log.fatal({ err: error }, 'the worker cannot start');
   process.send?.({ type: 'failed', code: codeOf(error), message: (error as Error).message });
-  process.exitCode = 1;
-  close();
+  await stop();
+  process.exit(1);
 }

@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { Config } from '../config.js';
+import { CodedError } from '../errors.js';
 import type { Log } from '../log.js';
 import { projectRoot } from '../paths.js';
 
@@ -38,6 +40,30 @@ export function connectRedis(
     failing = false;
   });
   return redis;
+}
+
+/** Waits for the named Redis and says what is wrong with it, before anything depends on it. */
+export async function checkRedis(config: Config, log: Log, waitMs: number): Promise<void> {
+  const { host, port } = config.redis;
+  const redis = connectRedis(config, log.child({}, { level: 'silent' }));
+  const late = sleep(waitMs, 'it does not answer', { ref: false });
+  const asked = (async () => {
+    const version = /redis_version:(\d+)\.(\d+)/.exec(await redis.info('server'));
+    const [major, minor] = [Number(version?.[1]), Number(version?.[2])];
+    if (major < 6 || (major === 6 && minor < 2))
+      return `6.2 or later is needed, it is ${major}.${minor}`;
+    const policy = await redis.config('GET', 'maxmemory-policy').catch(() => []);
+    const kept = (policy as string[])[1];
+    if (kept !== undefined && kept !== 'noeviction') {
+      log.warn({ policy: kept }, 'Redis may evict tasks: set maxmemory-policy to noeviction');
+    }
+    return undefined;
+  })().catch((error: unknown) => (error as Error).message);
+  const problem = await Promise.race([asked, late]);
+  redis.disconnect();
+  if (problem !== undefined) {
+    throw new CodedError('REDIS_UNAVAILABLE', `Redis at ${host}:${port}: ${problem}`);
+  }
 }
 
 export type Verb = 'claim' | 'renew' | 'report' | 'finish' | 'reject' | 'handback' | 'recover';

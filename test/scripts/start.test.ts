@@ -5,7 +5,7 @@ import t from 'tap';
 import { projectRoot } from '../../src/paths.js';
 import { freePort, isFree } from '../../src/queue/private-redis.js';
 import { temporaryFolder } from '../helpers/app.js';
-import { until } from '../helpers/redis.js';
+import { startRedis, until } from '../helpers/redis.js';
 import { picture, tone } from '../helpers/samples.js';
 import { isGone, ownSettings } from '../helpers/stack.js';
 
@@ -120,13 +120,20 @@ function workers(server: Started): number[] {
 
 void t.test('npm start says what is wrong', async (t) => {
   const settings = await ownSettings(t);
-  const attempts: [Record<string, string>, string][] = [
+  const broken = await temporaryFolder(t);
+  await writeFile(join(broken, 'manifest.json'), '{}');
+  const secured = await startRedis(t);
+  await secured.client.config('SET', 'requirepass', 'secret');
+  const named = { REDIS_PORT: String(secured.server.port), REDIS_HOST: '127.0.0.1' };
+  const attempts: [Record<string, string>, string | RegExp][] = [
     [{ PORT: 'x', REDIS_PORT: '0' }, 'CONFIG_INVALID: 2 settings are wrong: PORT='],
     [{ MODEL: 'nothing' }, 'MODEL_MISSING: there is no model in'],
     [
       { REDIS_SERVER: 'no-such-program' },
       'REDIS_SERVER_MISSING: "no-such-program" is not installed',
     ],
+    [{ ...named }, /REDIS_UNAVAILABLE: Redis at 127\.0\.0\.1:\d+: NOAUTH/],
+    [{ ...named, REDIS_PASSWORD: 'hush' }, /REDIS_UNAVAILABLE: .*: WRONGPASS/],
   ];
   for (const [wrong, message] of attempts) {
     const run = start('start', [], { ...settings, ...wrong });
@@ -134,6 +141,12 @@ void t.test('npm start says what is wrong', async (t) => {
     t.match(run.output(), message);
     t.equal(run.output().trim().split('\n').length, 1, 'one line, no stack');
   }
+  const late = start('start', [], { ...settings, MODEL: broken, PORT: '0', BASE_URL: '' });
+  t.equal(await late.ended, 1, 'a model that turns out to be broken stops everything');
+  t.match(
+    late.output(),
+    /^EchoMimic Server: http:\/\/127\.0\.0\.1:[1-9][^]*\nENGINE_MODEL_INVALID: /,
+  );
 });
 
 void t.test('npm run demo', async (t) => {

@@ -46,7 +46,11 @@ void t.test('faults', async (t) => {
     const second = service.of('killed').filter(({ attempt }) => attempt === 2);
     t.equal(second[0]?.status, 'processing', 'the second attempt begins anew');
     const folders = await readdir(join(stack.config.dataFolder, 'work'));
-    t.same(folders, [`worker-0-${stack.pids.workers[0]}`], 'the files of the dead are gone');
+    t.same(
+      folders,
+      [`${stack.config.hostName}.${stack.pids.workers[0]}`],
+      'the files of the dead are gone',
+    );
   });
 
   await t.test('a killed API comes back; a task in flight waits for it', async (t) => {

@@ -157,11 +157,16 @@ function codedFailure(error: unknown): CodedError {
   return new CodedError('INTERNAL', 'the worker failed; its log says why', { cause: error });
 }
 
-/** Removes what workers that were killed left in the folder of all workers. */
-export async function removeLeftovers(root: string): Promise<void> {
+/** Name of the folder of one run of a worker, below that of all workers. */
+export function workerFolder(hostName: string, pid: number): string {
+  return `${hostName}.${pid}`;
+}
+
+/** Removes what workers of this host that were killed left in the folder of all workers. */
+export async function removeLeftovers(root: string, hostName: string): Promise<void> {
   for (const name of await readdir(root).catch(() => [])) {
-    const pid = Number(/^worker-\d+-(\d+)$/.exec(name)?.[1]);
-    if (Number.isNaN(pid) || (pid !== process.pid && isAlive(pid))) continue;
+    const [, host, pid] = /^([A-Za-z0-9-]+)\.(\d+)$/.exec(name) ?? [];
+    if (host !== hostName || (Number(pid) !== process.pid && isAlive(Number(pid)))) continue;
     await rm(join(root, name), { recursive: true, force: true });
   }
 }
