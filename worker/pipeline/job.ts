@@ -124,8 +124,9 @@ async function end(
   { queue, log }: JobContext,
   signal: AbortSignal,
 ): Promise<void> {
+  // Once stopped, whatever breaks breaks because of that; a fault of the task's own comes again.
   const interruption: unknown = signal.aborted ? signal.reason : error;
-  if (interruption instanceof Interrupted && !isOfTheTask(error)) {
+  if (interruption instanceof Interrupted) {
     if (interruption.why === 'shutdown') {
       const done = await queue.handBack(claim);
       log.info({ done }, 'task handed back');
@@ -140,13 +141,6 @@ async function end(
     { err: failure.code === 'INTERNAL' ? error : undefined, code: failure.code, told },
     failure.message,
   );
-}
-
-const cancellations = new Set(['ENGINE_CANCELLED', 'ENGINE_DISPOSED', 'MEDIA_CANCELLED']);
-
-/** An error that would come again, rather than one of being stopped. */
-function isOfTheTask(error: unknown): boolean {
-  return error instanceof CodedError && !cancellations.has(error.code);
 }
 
 function codedFailure(error: unknown): CodedError {
