@@ -24,8 +24,43 @@ int AudioFeatures::Blocks(const ModelSpec& model, int64_t samples, int frames, d
   return 1 + static_cast<int>(std::max<int64_t>(1, (needed + per_block - 1) / per_block));
 }
 
-void AudioFeatures::Compute(Network& mel, Network& audio, const std::vector<float>& pcm,
-                            int frames, const Cancellation& cancellation,
+// Runs the log-mel network piece by piece, so that its scratch memory does not grow with the clip.
+// It limits the range below its loudest value by 8 before (x + 4) / 4, here 2. A piece is at most as
+// loud as the clip, so limiting once more by the clip's loudest value gives what one run would.
+std::vector<float> AudioFeatures::LogMel(Network& mel, const std::vector<float>& pcm,
+                                         const Cancellation& cancellation) const {
+  constexpr int64_t kPiece = 1000;  // frames
+  constexpr int64_t kMargin = 4;    // frames that the analysis window reaches beyond a piece
+  constexpr float kRange = 2.0f;
+  const auto samples = static_cast<int64_t>(pcm.size());
+  const int64_t frames = samples / model_.hop;
+  std::vector<float> log_mel(static_cast<size_t>(model_.mel_bins) * frames);
+  std::vector<float> piece;
+  for (int64_t first = 0; first < frames; first += kPiece) {
+    cancellation.ThrowIfCancelled();
+    const int64_t last = std::min(frames, first + kPiece);
+    const int64_t from = std::max<int64_t>(0, first - kMargin);
+    const int64_t end = last == frames ? samples : std::min(samples, (last + kMargin) * model_.hop);
+    const int64_t length = end - from * model_.hop;
+    const int64_t made = length / model_.hop;
+    piece.resize(static_cast<size_t>(model_.mel_bins) * made);
+    Ort::IoBinding binding = mel.Bind();
+    binding.BindInput("pcm",
+                      Wrap(const_cast<float*>(pcm.data()) + from * model_.hop, {length}));
+    binding.BindOutput("log_mel", Wrap(piece.data(), {model_.mel_bins, made}));
+    mel.Run(cancellation.run_options(), binding);
+    for (int bin = 0; bin < model_.mel_bins; bin++) {
+      std::memcpy(log_mel.data() + bin * frames + first, piece.data() + bin * made + first - from,
+                  (last - first) * sizeof(float));
+    }
+  }
+  const float floor = *std::max_element(log_mel.begin(), log_mel.end()) - kRange;
+  for (float& x : log_mel) x = std::max(x, floor);
+  return log_mel;
+}
+
+void AudioFeatures::Compute(Network& mel, Network& audio, std::vector<float> pcm, int frames,
+                            const Cancellation& cancellation,
                             const std::function<void()>& on_block) {
   if (!std::all_of(pcm.begin(), pcm.end(), [](float x) { return std::isfinite(x); })) {
     throw EngineError(ErrorCode::kOptionInvalid,
@@ -39,18 +74,12 @@ void AudioFeatures::Compute(Network& mel, Network& audio, const std::vector<floa
   const size_t state = static_cast<size_t>(model_.layers) * model_.width;
 
   const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
-  std::vector<float> log_mel(static_cast<size_t>(model_.mel_bins) * mel_frames);
-  {
-    Ort::IoBinding binding = mel.Bind();
-    binding.BindInput("pcm", Wrap(const_cast<float*>(pcm.data()), {samples}));
-    binding.BindOutput("log_mel", Wrap(log_mel.data(), {model_.mel_bins, mel_frames}));
-    mel.Run(cancellation.run_options(), binding);
-  }
+  const std::vector<float> log_mel = LogMel(mel, pcm, cancellation);
+  pcm = {};
   on_block();
 
   std::vector<float> block(static_cast<size_t>(model_.mel_bins) * model_.block_frames);
   Ort::IoBinding binding = audio.Bind();
-  binding.BindOutput("features", memory);
   states_.clear();
   states_.reserve(std::min(positions_, (runs - 1) * per_block) * state);
   for (int run = 1; run < runs; run++) {
@@ -64,6 +93,7 @@ void AudioFeatures::Compute(Network& mel, Network& audio, const std::vector<floa
                     log_mel.data() + bin * mel_frames + start, count * sizeof(float));
       }
       binding.BindInput("mel", Wrap(block.data(), {model_.mel_bins, count}));
+      binding.BindOutput("features", memory);  // again, because its shape depends on the block
       audio.Run(cancellation.run_options(), binding);
       const auto outputs = binding.GetOutputValues();
       const float* const features = DataOf(outputs[0], (count / 2) * state, "audio features");

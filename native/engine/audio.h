@@ -17,8 +17,8 @@ class AudioFeatures {
   AudioFeatures(const ModelSpec& model, double fps) : model_(model), fps_(fps) {}
 
   // Runs the log-mel and the audio network; only as far as `frames` video frames need.
-  // `on_block` is called after each run.
-  void Compute(Network& mel, Network& audio, const std::vector<float>& pcm, int frames,
+  // `on_block` is called after each of them.
+  void Compute(Network& mel, Network& audio, std::vector<float> pcm, int frames,
                const Cancellation& cancellation, const std::function<void()>& on_block);
 
   // Runs of a network that Compute will make.
@@ -30,6 +30,9 @@ class AudioFeatures {
   void Gather(int frame, float* out) const;
 
  private:
+  std::vector<float> LogMel(Network& mel, const std::vector<float>& pcm,
+                            const Cancellation& cancellation) const;
+
   const ModelSpec& model_;
   double fps_;
   int64_t positions_ = 0;  // of the whole clip; `states_` may end sooner

@@ -78,7 +78,8 @@ class Engine::Sink : public RenderSink {
 
 Engine::Engine(EngineConfig config, Emit emit)
     : config_(std::move(config)), emit_(std::move(emit)) {
-  session_options_ = CpuSessionOptions(config_.threads);
+  once_options_ = CpuSessionOptions(config_.threads, false);
+  repeated_options_ = CpuSessionOptions(config_.threads, true);
   thread_ = std::thread([this] { Main(); });
 }
 
@@ -137,7 +138,8 @@ void Engine::Dispose() {
   const std::lock_guard lock(mutex_);
   if (disposed_) return;
   disposed_ = true;
-  session_options_.SetLoadCancellationFlag(true);
+  once_options_.SetLoadCancellationFlag(true);
+  repeated_options_.SetLoadCancellationFlag(true);
   if (job_ != nullptr) job_->cancellation.Cancel(ErrorCode::kDisposed);
   changed_.notify_all();
 }
@@ -193,8 +195,10 @@ std::unique_ptr<Network> Engine::Open(const std::string& name) {
   if (file == files.end()) {
     throw EngineError(ErrorCode::kModelInvalid, "the model has no network \"" + name + "\"");
   }
+  const bool repeated =
+      name == "denoiser" || name == "denoiserUncond" || name == "vaeDecoder";
   return std::make_unique<Network>(Environment(config_.threads), name, file->path,
-                                   session_options_);
+                                   repeated ? repeated_options_ : once_options_);
 }
 
 void Engine::Load() {

@@ -100,7 +100,8 @@ class Engine {
   bool disposed_ = false;
 
   // Only the engine's thread touches these after the constructor.
-  Ort::SessionOptions session_options_{nullptr};
+  Ort::SessionOptions once_options_{nullptr};
+  Ort::SessionOptions repeated_options_{nullptr};
   Networks networks_;
   Costs costs_;
 };

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "noise.h"
+#include "runtime.h"
 
 namespace echomimic {
 
@@ -62,15 +63,16 @@ RenderResult Render::Run() {
   meter_->state().frames = frames_;
 
   Stopwatch block;
-  audio_.Compute(*networks_.mel, *networks_.audio, request_.audio, frames_, cancellation_, [&] {
-    meter_->Advance(Stage::kAudio, 1, block.milliseconds());
-    block = {};
-  });
-  request_.audio = {};
+  audio_.Compute(*networks_.mel, *networks_.audio, std::move(request_.audio), frames_,
+                 cancellation_, [&] {
+                   meter_->Advance(Stage::kAudio, 1, block.milliseconds());
+                   block = {};
+                 });
   cancellation_.ThrowIfCancelled();
   const Stopwatch reference;
   EncodeReference();
   meter_->Advance(Stage::kReference, 1, reference.milliseconds());
+  TrimMemory();
   MakeNoise();
   Denoise();
   sink_.Drain();

@@ -2,6 +2,10 @@
 
 #include <dlfcn.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <mutex>
 
 #include "../ops/ops.h"
@@ -71,13 +75,14 @@ Ort::Env& Environment(int threads) {
   return *process.env;
 }
 
-Ort::SessionOptions CpuSessionOptions(int threads) {
+Ort::SessionOptions CpuSessionOptions(int threads, bool repeated) {
   Environment(threads);
   Process& process = TheProcess();
   Ort::SessionOptions options;
   AddCpuOps(options);
   options.SetGraphOptimizationLevel(ORT_ENABLE_ALL);
   options.SetExecutionMode(ORT_SEQUENTIAL);
+  if (!repeated) options.DisableCpuMemArena();
   options.AddConfigEntry("session.set_denormal_as_zero", "1");
   if (process.pool_threads == threads) {
     options.DisablePerSessionThreads();
@@ -87,6 +92,12 @@ Ort::SessionOptions CpuSessionOptions(int threads) {
     options.AddConfigEntry("session.intra_op.allow_spinning", "0");
   }
   return options;
+}
+
+void TrimMemory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
 }
 
 }  // namespace echomimic

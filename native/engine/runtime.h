@@ -14,7 +14,11 @@ std::string LoadRuntime(const std::string& library);
 // torn down while the process exits. Its thread pool has the size that the first caller asks for.
 Ort::Env& Environment(int threads);
 
-// Options of a session on the CPU provider with `threads` threads.
-Ort::SessionOptions CpuSessionOptions(int threads);
+// Options of a session on the CPU provider with `threads` threads. `repeated` tells that the network
+// runs many times per clip: it keeps its scratch memory, the others give it back after each run.
+Ort::SessionOptions CpuSessionOptions(int threads, bool repeated);
+
+// Gives freed memory back to the system where the allocator has to be asked.
+void TrimMemory();
 
 }  // namespace echomimic
