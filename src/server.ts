@@ -22,8 +22,8 @@ const app = await buildApp({
 });
 const stop = async () => {
   await app.close();
-  redis?.disconnect();
   await recovery?.stop();
+  redis?.disconnect();
 };
 const { close } = closeWithGrace({ delay: config.shutdownMs, logger: log }, stop);
 process.on('disconnect', close);

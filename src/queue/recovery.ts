@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
 import type { Log } from '../log.js';
@@ -48,7 +49,8 @@ export class Recovery {
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#running;
+    // A pass that a Redis that is away holds up is left alone.
+    await Promise.race([this.#running, sleep(2000, undefined, { ref: false })]);
   }
 
   /** One pass, unless another process had the turn just now. */

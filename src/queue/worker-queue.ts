@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.js';
 import type { CodedError } from '../errors.js';
 import type { Log } from '../log.js';
@@ -11,6 +12,8 @@ import { type Redis, connectRedis, runVerb } from './redis.js';
 export const heartbeatMs = 5_000;
 const presenceSeconds = 15;
 const blockSeconds = 5;
+/** How long the last words to a Redis that is away are waited for. */
+const partingMs = 2_000;
 
 export interface Claim {
   readonly raw: string;
@@ -53,12 +56,15 @@ export class WorkerQueue {
   #heart: NodeJS.Timeout | undefined;
   #lastBeat = 0;
   #stopping = false;
+  readonly #stopped: Promise<undefined>;
+  #markStopped!: () => void;
 
   constructor(config: Config, gpuId: number, worker: string, log: Log) {
     this.#config = config;
     this.#gpuId = gpuId;
     this.#log = log;
     this.worker = worker;
+    this.#stopped = new Promise((resolve) => (this.#markStopped = () => resolve(undefined)));
     this.queue = keys.queue(config, gpuId);
     this.processing = keys.processing(this.queue, worker);
     this.redis = connectRedis(config, log);
@@ -93,6 +99,11 @@ export class WorkerQueue {
 
   /** The next entry, which now stands in this worker's processing list; undefined on stop. */
   async take(): Promise<string | undefined> {
+    // What arrives after the stop stays in the processing list, from where close() gives it back.
+    return Promise.race([this.#next(), this.#stopped]);
+  }
+
+  async #next(): Promise<string | undefined> {
     while (!this.#stopping) {
       try {
         // Recovery must know the list before anything can be in it.
@@ -111,7 +122,7 @@ export class WorkerQueue {
       } catch (err) {
         if (this.#isStopping()) break;
         this.#log.warn({ err }, 'could not take a task; trying again');
-        await new Promise((resolve) => setTimeout(resolve, 500));
+        await sleep(500);
       }
     }
     return undefined;
@@ -124,12 +135,21 @@ export class WorkerQueue {
   /** Wakes `take`; it returns undefined from now on. */
   async stopTaking(): Promise<void> {
     this.#stopping = true;
-    if (this.#blocking.status === 'ready') {
-      const list = String(await this.redis.client('LIST'));
-      const mine = list.split('\n').find((line) => line.includes(` name=${this.#blockingName()} `));
-      const id = mine?.match(/^id=(\d+)/)?.[1];
-      if (id !== undefined) await this.redis.client('UNBLOCK', id);
-    }
+    await this.#within(partingMs, this.#unblock());
+    this.#markStopped();
+  }
+
+  async #unblock(): Promise<void> {
+    const list = String(await this.redis.client('LIST'));
+    const mine = list.split('\n').find((line) => line.includes(` name=${this.#blockingName()} `));
+    const id = mine?.match(/^id=(\d+)/)?.[1];
+    if (id !== undefined) await this.redis.client('UNBLOCK', id);
+  }
+
+  /** A Redis that is away must not keep a worker from ending. */
+  async #within(ms: number, work: Promise<void>): Promise<void> {
+    const done = work.catch((err: unknown) => this.#log.warn({ err }, 'no proper parting'));
+    await Promise.race([done, sleep(ms, undefined, { ref: false })]);
   }
 
   #blockingName(): string {
@@ -220,6 +240,12 @@ export class WorkerQueue {
   async close(): Promise<void> {
     await this.stopTaking();
     clearInterval(this.#heart);
+    this.#status = undefined;
+    await this.#within(partingMs, this.#part());
+    this.disconnect();
+  }
+
+  async #part(): Promise<void> {
     for (const raw of await this.redis.lrange(this.processing, 0, -1)) {
       const taskId = readEntry(raw).taskId ?? '';
       await runVerb(
@@ -229,17 +255,16 @@ export class WorkerQueue {
         ['', raw],
       );
     }
-    this.#status = undefined;
     const gone = this.redis.multi().del(keys.gpuStatus(this.#gpuId));
     if ((await this.redis.llen(this.processing)) === 0) gone.zrem(keys.workers, this.processing);
     await gone.exec();
-    this.disconnect();
   }
 
   /** Cuts the connections, as a crash would. */
   disconnect(): void {
     clearInterval(this.#heart);
     this.#stopping = true;
+    this.#markStopped();
     this.#blocking.disconnect();
     this.redis.disconnect();
   }
