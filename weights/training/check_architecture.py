@@ -3,13 +3,13 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
 import torch
 from safetensors.torch import load_file
-from PIL import Image
-import numpy as np
 
 import checkpoint
 import sampling
+import speech
 from models import audio, vae
 
 
@@ -22,16 +22,14 @@ def main(folder):
     def report(name, got, want):
         print(f"{name:16} largest difference {(got - want).abs().max():.2e} of {want.abs().max():.2e}")
 
-    import wave
-    with wave.open(str(folder / "cases/acc/audio.wav")) as f:
-        pcm = np.frombuffer(f.readframes(f.getnframes()), np.int16) / 32768
+    pcm = speech.read_wav(folder / "cases/acc/audio.wav")
     mel = audio.log_mel(pcm)
     report("log_mel", mel, io["log_mel"])
     states = audio.clip_states(nets.audio, mel)
     report("states", states, io["whisper_features"])
     tokens = audio.frame_tokens(states, meta["fps"])
     report("chunks", tokens[: len(io["audio_chunks"])], io["audio_chunks"])
-    image = torch.from_numpy(np.array(Image.open(folder / "cases/acc/image.png").convert("RGB")))
+    image = torch.from_numpy(cv2.imread(str(folder / "cases/acc/image.png"))[..., ::-1].copy())
     pixels = image.permute(2, 0, 1)[None] / 127.5 - 1
     latents = nets.vae.encode(pixels) * vae.SCALE
     report("ref latents", latents, io["ref_latents"])

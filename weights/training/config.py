@@ -4,7 +4,7 @@ PX, FPS, WINDOW, STEPS = 128, 24, 12, 6
 
 UNET = {
     "_class_name": "UNet2DConditionModel", "_diffusers_version": "0.24.0.dev0",
-    "act_fn": "silu", "attention_head_dim": 4, "block_out_channels": [64, 96, 96, 96],
+    "act_fn": "silu", "attention_head_dim": 2, "block_out_channels": [64, 64, 96, 96],
     "center_input_sample": False, "cross_attention_dim": 768,
     "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
     "downsample_padding": 1, "dropout": 0.0, "flip_sin_to_cos": True, "freq_shift": 0,
@@ -29,3 +29,8 @@ DIMS = {
 }
 LOCATOR = [8, 16, 24, 32]
 CONFIG = {"unet": UNET, "vae": VAE, "dims": DIMS, "locator": LOCATOR}
+
+TRAIN_UTTERANCES, HELD_OUT_UTTERANCES, IDENTITIES = 180, 24, 1500
+
+# Steps of each stage; WORK/schedule.json overrides them, also while a stage runs.
+SCHEDULE = {"audio": 500, "vae": 950, "spatial": 1500, "motion": 460, "decoder": 200}
