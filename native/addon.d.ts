@@ -21,6 +21,8 @@ export interface AddonSchedule {
 }
 
 export interface AddonConfig {
+  /** ONNX Runtime's library; the first one that is loaded serves the whole process. */
+  runtimeLibrary: string;
   provider: 'cpu';
   threads: number;
   /** Whether to load the unconditional network at once, not at the first clip that needs it. */
@@ -67,7 +69,7 @@ export type Stage = 'audio' | 'reference' | 'denoise' | 'decode';
  * ends with `closed`.
  */
 export type AddonEvent = { id: number } & (
-  | { kind: 'loaded'; milliseconds: number }
+  | { kind: 'loaded'; milliseconds: number; runtimeVersion: string }
   | { kind: 'failed'; code: string; message: string }
   | { kind: 'closed' }
   | {
@@ -123,7 +125,7 @@ export interface Addon {
   /** Stops every engine and waits for it; to be called when the process or thread exits. */
   shutdown(): void;
   errorCodes: string[];
-  /** Loads ONNX Runtime's library, once per process; returns its version. */
+  /** Loads ONNX Runtime's library as an engine would; returns its version. */
   loadRuntime(path: string): string;
   physicalCores(): number;
   frameCount(options: {

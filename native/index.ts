@@ -91,7 +91,7 @@ export class Engine {
   #disposing = false;
 
   private constructor(model: ModelFolder, options: LoadOptions) {
-    const { addon, runtimeVersion } = native();
+    const { addon, runtimeLibrary } = native();
     const { device, provider } = chooseDevice(options);
     const threads = options.threads ?? device.cores;
     this.#model = model;
@@ -102,13 +102,14 @@ export class Engine {
       device,
       provider,
       threads,
-      runtimeVersion,
+      runtimeVersion: '',
       loadMilliseconds: 0,
     };
     this.#closed = new Promise((resolve) => (this.#markClosed = resolve));
     // The addon must not hold this object, or an engine that nobody uses could never be collected.
     const weak = new WeakRef(this);
-    this.#engine = new addon.Engine({ ...model.config, provider, threads }, (event) => {
+    const config = { ...model.config, runtimeLibrary, provider, threads };
+    this.#engine = new addon.Engine(config, (event) => {
       const engine = weak.deref();
       if (engine !== undefined) engine.#receive(event);
     });
@@ -121,7 +122,9 @@ export class Engine {
     chooseDevice(checked);
     const engine = new Engine(await openModel(checked.model), checked);
     await engine.#start(0, site, (event, resolve: (nothing: undefined) => void) => {
-      if (event.kind === 'loaded') engine.#info.loadMilliseconds = event.milliseconds;
+      if (event.kind !== 'loaded') return;
+      engine.#info.loadMilliseconds = event.milliseconds;
+      engine.#info.runtimeVersion = event.runtimeVersion;
       resolve(undefined);
     });
     return engine;

@@ -50,12 +50,17 @@ function runtimeLibrary(addonPath: string): string {
   return library;
 }
 
-export function loadAddon(path: string): { addon: Addon; runtimeVersion: string } {
+export interface Loaded {
+  addon: Addon;
+  runtimeLibrary: string;
+}
+
+export function loadAddon(path: string): Loaded {
   try {
+    const library = runtimeLibrary(path);
     const addon = require(path) as Addon;
-    const runtimeVersion = addon.loadRuntime(runtimeLibrary(path));
     process.once('exit', () => addon.shutdown());
-    return { addon, runtimeVersion };
+    return { addon, runtimeLibrary: library };
   } catch (error) {
     if (error instanceof CodedError) throw error;
     throw new CodedError(
@@ -66,10 +71,10 @@ export function loadAddon(path: string): { addon: Addon; runtimeVersion: string 
   }
 }
 
-let loaded: ReturnType<typeof loadAddon> | undefined;
+let loaded: Loaded | undefined;
 
-/** The addon with its runtime; loaded on first use, because most commands do without. */
-export function native(): ReturnType<typeof loadAddon> {
+/** The addon; loaded on first use, because most commands do without. */
+export function native(): Loaded {
   if (loaded === undefined) {
     const path = Object.values(addonPaths).find((candidate) => existsSync(candidate));
     if (path === undefined) {

@@ -7,7 +7,7 @@ import type { AddonConfig } from './addon.js';
 export interface ModelFolder {
   folder: string;
   manifest: Manifest;
-  config: Omit<AddonConfig, 'provider' | 'threads'>;
+  config: Omit<AddonConfig, 'runtimeLibrary' | 'provider' | 'threads'>;
 }
 
 /** Reads a model folder's manifest and makes of it what the addon wants to know. */

@@ -157,6 +157,7 @@ ScheduleSpec ReadSchedule(const Fields& fields) {
 EngineConfig ReadEngineConfig(Napi::Value value) {
   const Fields fields(value, "");
   EngineConfig config;
+  config.runtime_library = fields.String("runtimeLibrary");
   config.provider = fields.String("provider");
   config.threads = fields.Integer("threads");
   config.guidance_by_default = fields.Boolean("guidanceByDefault");
@@ -257,6 +258,7 @@ struct BodyWriter {
   void operator()(const Loaded& loaded) const {
     Kind("loaded");
     Number("milliseconds", loaded.milliseconds);
+    object.Set("runtimeVersion", Napi::String::New(env, loaded.runtime_version));
   }
   void operator()(const Failed& failed) const {
     Kind("failed");

@@ -78,8 +78,6 @@ class Engine::Sink : public RenderSink {
 
 Engine::Engine(EngineConfig config, Emit emit)
     : config_(std::move(config)), emit_(std::move(emit)) {
-  once_options_ = CpuSessionOptions(config_.threads, false);
-  repeated_options_ = CpuSessionOptions(config_.threads, true);
   thread_ = std::thread([this] { Main(); });
 }
 
@@ -138,8 +136,8 @@ void Engine::Dispose() {
   const std::lock_guard lock(mutex_);
   if (disposed_) return;
   disposed_ = true;
-  once_options_.SetLoadCancellationFlag(true);
-  repeated_options_.SetLoadCancellationFlag(true);
+  if (once_options_) once_options_.SetLoadCancellationFlag(true);
+  if (repeated_options_) repeated_options_.SetLoadCancellationFlag(true);
   if (job_ != nullptr) job_->cancellation.Cancel(ErrorCode::kDisposed);
   changed_.notify_all();
 }
@@ -147,8 +145,8 @@ void Engine::Dispose() {
 void Engine::Main() {
   try {
     const Stopwatch watch;
-    Load();
-    emit_({0, Loaded{watch.milliseconds()}});
+    const std::string version = Load();
+    emit_({0, Loaded{watch.milliseconds(), version}});
   } catch (...) {
     Failed failure = Describe(std::current_exception());
     const std::lock_guard lock(mutex_);
@@ -201,7 +199,17 @@ std::unique_ptr<Network> Engine::Open(const std::string& name) {
                                    repeated ? repeated_options_ : once_options_);
 }
 
-void Engine::Load() {
+// Loads the runtime's library too, which takes long enough to be felt on the caller's thread.
+std::string Engine::Load() {
+  const std::string version = LoadRuntime(config_.runtime_library);
+  {
+    Ort::SessionOptions once = CpuSessionOptions(config_.threads, false);
+    Ort::SessionOptions repeated = CpuSessionOptions(config_.threads, true);
+    const std::lock_guard lock(mutex_);
+    if (disposed_) throw EngineError(ErrorCode::kDisposed, "the engine is disposed");
+    once_options_ = std::move(once);
+    repeated_options_ = std::move(repeated);
+  }
   for (const auto& [name, member] : kNetworks) {
     if (member == &Networks::unconditional && !config_.guidance_by_default) continue;
     networks_.*member = Open(name);
@@ -216,6 +224,7 @@ void Engine::Load() {
   std::vector<std::string> inputs = {"sample", "timestep", "audio", "face"};
   inputs.insert(inputs.end(), bank.begin(), bank.end());
   networks_.denoiser->Expect(inputs, {"v"});
+  return version;
 }
 
 Network& Engine::Find(const std::string& name) {

@@ -20,6 +20,7 @@ namespace echomimic {
 
 struct EngineConfig {
   ModelSpec model;
+  std::string runtime_library;
   std::string provider;  // "cpu"
   int threads = 1;
   bool guidance_by_default = false;  // load the unconditional network with the others
@@ -40,6 +41,7 @@ struct TokensRequest {
 // What the engine tells its owner. `id` is the job's; 0 is the engine itself.
 struct Loaded {
   double milliseconds = 0;
+  std::string runtime_version;
 };
 struct Failed {
   ErrorCode code;
@@ -82,7 +84,7 @@ class Engine {
   class Sink;
 
   void Main();
-  void Load();
+  std::string Load();
   std::unique_ptr<Network> Open(const std::string& name);
   void Execute(Job& job, Event& event);
   Outputs Tokens(const TokensRequest& request, const Cancellation& cancellation);

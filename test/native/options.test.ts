@@ -54,7 +54,7 @@ t.test('absurd options are refused by name', async (t) => {
     ['colour', { colour: 'red' }],
   ];
   for (const [field, change] of absurd) {
-    const options = { ...clip, ...change } as typeof clip;
+    const options = { ...clip, ...change };
     const error = (await engine.render(options, quiet).then(
       () => undefined,
       (thrown: unknown) => thrown,
