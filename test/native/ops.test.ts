@@ -5,7 +5,7 @@ import { smallSize, writeCheckpoint } from '../../bench/synthetic/checkpoint.js'
 import { Engine } from '../../native/index.js';
 import { importModel } from '../../weights/import.js';
 import type { Manifest } from '../../weights/manifest.js';
-import { smallClip } from './clip.js';
+import { smallClip, speech } from './clip.js';
 
 const root = t.testdir();
 const checkpoint = join(root, 'pretrained_weights');
@@ -20,7 +20,7 @@ async function plainCopy(folder: string): Promise<string> {
   const manifest = JSON.parse(await readFile(path, 'utf8')) as Manifest;
   const networks: Record<string, object> = {};
   for (const [name, network] of Object.entries(manifest.networks)) {
-    const { cpuFile, ...rest } = network as { file: string; data: string; cpuFile?: string };
+    const { cpuFile, ...rest } = network;
     if (cpuFile !== undefined) await rm(join(copy, cpuFile));
     networks[name] = rest;
   }
@@ -47,7 +47,7 @@ async function render(model: string, threads: number, side = 64): Promise<Clip> 
     },
     faceMask: { width: side, height: side, data: new Uint8Array(pixels).fill(255) },
   };
-  await engine.render(smallClip({ ...picture, steps: 1, cfg: 2 }), {
+  await engine.render(smallClip({ ...picture, steps: 1, cfg: 2, audio: speech(0.3) }), {
     onFrames: ({ data }) => void frames.push(Uint8Array.from(data)),
     onLatents: ({ data }) => void (latents = Float32Array.from(data)),
   });
