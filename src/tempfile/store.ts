@@ -270,7 +270,7 @@ async function writeDurably(path: string, text: string): Promise<void> {
  */
 function cleanName(name: string, extension: string): string {
   const last = name.replaceAll('%22', '"').split(/[/\\]/).pop() ?? '';
-   
+
   const clean = last.replace(/[\u0000-\u001f\u007f\ufffe\uffff]/g, '').trim();
   return clean === '' ? `file.${extension}` : [...clean].slice(0, 200).join('');
 }
