@@ -1,6 +1,5 @@
 import type { UNetConfig } from './config.js';
 import * as W from '../graph/weight.js';
-import type { Weight } from '../graph/weight.js';
 import { attend, matmul, residualNorm, splitLast, within, type Net } from './layers.js';
 import { enter, leave, outLayer, qkvWeight } from './transformer.js';
 import type { Params } from './source.js';
@@ -28,28 +27,6 @@ export function motionFrames(p: Params, config: UNetConfig): number {
   const table =
     'down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.pos_encoder.pe';
   return p.infer(table, [1, -1, config.channels[0]!]).dims[1]!;
-}
-
-/**
- * Query, key and value of every position of the table, [frames, 3 width]: the layer is linear, so
- * a position added to its input is this added to its output.
- */
-function placeTable(attn: Params, qkv: Weight, frames: number, width: number): Weight {
-  const table = attn.get('pos_encoder.pe', [1, frames, width]);
-  return W.derive([frames, 3 * width], [table, qkv], (positions, weight) => {
-    const out = new Float32Array(frames * 3 * width);
-    const sums = new Float64Array(3 * width);
-    for (let f = 0; f < frames; f++) {
-      sums.fill(0);
-      for (let c = 0; c < width; c++) {
-        const x = positions[f * width + c]!;
-        const row = c * 3 * width;
-        for (let i = 0; i < sums.length; i++) sums[i]! += x * weight[row + i]!;
-      }
-      out.set(sums, f * 3 * width);
-    }
-    return out;
-  });
 }
 
 /** Tokens [N, h w, C] as [B h w, F, C] and back, where attention is by standard operators. */
@@ -82,13 +59,23 @@ function frameAttention(
 ): string {
   const { g } = net;
   const weight = qkvWeight(attn, width, o.heads);
-  const qkv = matmul(net, normal, `${attn.prefix}to_qkv`, weight);
-  const table = g.weight(`${attn.prefix}positions`, placeTable(attn, weight, o.maxFrames, width));
+  const name = `${attn.prefix}to_qkv`;
+  const qkv = matmul(net, normal, name, weight);
+  // The layer is linear: a position added to its input is this added to its output. Both factors
+  // are constant, so runtimes compute the product when they load the graph.
+  const places = attn.get('pos_encoder.pe', [1, o.maxFrames, width]);
+  const rows = W.reshape(places, [o.maxFrames, width]);
+  const table = g.node(
+    'MatMul',
+    [g.weight(`${attn.prefix}pos_encoder.pe`, rows), g.weight(`${name}.weight`, weight)],
+    {},
+    'position_table',
+  );
   if (net.flavour === 'cpu') {
     return g.own('FrameAttention', [qkv, table, clip.shape], { heads: o.heads }, 'attention');
   }
-  const rows = [table, g.ints([0]), clip.frames, g.ints([0])];
-  const positions = g.node('Slice', rows, {}, 'positions');
+  const used = [table, g.ints([0]), clip.frames, g.ints([0])];
+  const positions = g.node('Slice', used, {}, 'positions');
   const placed = g.node('Add', [qkv, positions], {}, 'with_position');
   const [q, k, v] = splitLast(net, placed, [width, width, width], ['q', 'k', 'v']);
   return attend(net, q!, k!, v!, { heads: o.heads, width });
