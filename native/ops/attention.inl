@@ -26,18 +26,18 @@ OPS_INLINE void Scores(const float* query, int64_t width, const float* keys, flo
   Vec s[kKeys][kVectors] = {};
   for (int64_t d = 0; d < width; d++) {
     Vec q[kVectors];
-#pragma GCC unroll 2
+    OPS_UNROLL
     for (int v = 0; v < kVectors; v++) q[v] = Load(query + d * kBlock + v * kWidth);
-#pragma GCC unroll 4
+    OPS_UNROLL
     for (int j = 0; j < kKeys; j++) {
       const float k = keys[j * width + d];
-#pragma GCC unroll 2
+      OPS_UNROLL
       for (int v = 0; v < kVectors; v++) s[j][v] += q[v] * k;
     }
   }
-#pragma GCC unroll 4
+  OPS_UNROLL
   for (int j = 0; j < kKeys; j++) {
-#pragma GCC unroll 2
+    OPS_UNROLL
     for (int v = 0; v < kVectors; v++) {
       Store(scores + j * kBlock + v * kWidth, s[j][v]);
       best[v] = Max(best[v], s[j][v]);
@@ -49,25 +49,25 @@ OPS_INLINE void Scores(const float* query, int64_t width, const float* keys, flo
 OPS_INLINE void Mix(const float* weights, const float* values, int64_t step, int64_t count,
                     float* sums) {
   Vec acc[kDims][kVectors];
-#pragma GCC unroll 8
+  OPS_UNROLL
   for (int d = 0; d < kDims; d++) {
-#pragma GCC unroll 2
+    OPS_UNROLL
     for (int v = 0; v < kVectors; v++) acc[d][v] = Load(sums + d * kBlock + v * kWidth);
   }
   for (int64_t j = 0; j < count; j++) {
     Vec w[kVectors];
-#pragma GCC unroll 2
+    OPS_UNROLL
     for (int v = 0; v < kVectors; v++) w[v] = Load(weights + j * kBlock + v * kWidth);
-#pragma GCC unroll 8
+    OPS_UNROLL
     for (int d = 0; d < kDims; d++) {
       const float x = values[j * step + d];
-#pragma GCC unroll 2
+      OPS_UNROLL
       for (int v = 0; v < kVectors; v++) acc[d][v] += w[v] * x;
     }
   }
-#pragma GCC unroll 8
+  OPS_UNROLL
   for (int d = 0; d < kDims; d++) {
-#pragma GCC unroll 2
+    OPS_UNROLL
     for (int v = 0; v < kVectors; v++) Store(sums + d * kBlock + v * kWidth, acc[d][v]);
   }
 }
@@ -144,7 +144,7 @@ static void Attention(const AttentionHead& h, float* scratch) {
       }
       for (int v = 0; v < kVectors; v++) top[v] = best[v];
       for (j = 0; j < some; j++) {
-#pragma GCC unroll 2
+        OPS_UNROLL
         for (int v = 0; v < kVectors; v++) {
           float* const score = scores + j * kBlock + v * kWidth;
           const Vec w = Exp2(Load(score) - top[v]);
@@ -222,10 +222,10 @@ static void Frames(const FrameAttention& a, float* scratch) {
           Vec s[4] = {};
           for (int64_t d = 0; d < width; d++) {
             const Vec q = Load(query + d * kWidth);
-#pragma GCC unroll 4
+            OPS_UNROLL
             for (int k = 0; k < 4; k++) s[k] += q * Load(keys + (j + k) * step + d * kWidth);
           }
-#pragma GCC unroll 4
+          OPS_UNROLL
           for (int k = 0; k < 4; k++) {
             best = Max(best, s[k]);
             Store(weights + (j + k) * kWidth, s[k]);
@@ -252,10 +252,10 @@ static void Frames(const FrameAttention& a, float* scratch) {
           Vec m[4] = {};
           for (j = 0; j < frames; j++) {
             const Vec w = Load(weights + j * kWidth);
-#pragma GCC unroll 4
+            OPS_UNROLL
             for (int k = 0; k < 4; k++) m[k] += w * Load(values + j * step + (d + k) * kWidth);
           }
-#pragma GCC unroll 4
+          OPS_UNROLL
           for (int k = 0; k < 4; k++) Store(out + (d + k) * kWidth, m[k] * whole);
         }
         for (; d < width; d++) {

@@ -9,6 +9,7 @@
 #undef OPS_LOW
 #undef OPS_HIGH
 #undef OPS_INLINE
+#undef OPS_UNROLL
 
 static constexpr Kernels kKernels = {kName,         kWidth, AttentionScratch, Attention,
                                      FramesScratch, Frames, Norm,             Geglu,

@@ -166,10 +166,10 @@ static void AddTokens(const float* tokens, const float* image, int64_t channels,
     int64_t c = 0;
     for (; c + kWidth <= channels; c += kWidth) {
       Vec square[kWidth];
-#pragma GCC unroll 16
+      OPS_UNROLL
       for (int i = 0; i < kWidth; i++) square[i] = Load(tokens + (p + i) * channels + c);
       TransposeSquare(square);
-#pragma GCC unroll 16
+      OPS_UNROLL
       for (int i = 0; i < kWidth; i++) {
         const int64_t at = (c + i) * size + p;
         Store(out + at, Load(image + at) + square[i]);

@@ -4,6 +4,13 @@
 typedef float Vec __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
 typedef int32_t Ints __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
 
+// Before a loop that shall become straight code.
+#if defined(__clang__)
+#define OPS_UNROLL _Pragma("unroll")
+#else
+#define OPS_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 #define OPS_INLINE static inline __attribute__((always_inline))
 
 OPS_INLINE Vec Load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
@@ -42,15 +49,15 @@ OPS_INLINE float SumOf(Vec v) {
 
 // A square of kWidth rows becomes its columns.
 OPS_INLINE void TransposeSquare(Vec* rows) {
-#pragma GCC unroll 4
+  OPS_UNROLL
   for (int step = 1; step < kWidth; step *= 2) {
     Vec next[kWidth];
-#pragma GCC unroll 8
+    OPS_UNROLL
     for (int i = 0; i < kWidth / 2; i++) {
       next[2 * i] = OPS_LOW(rows[i], rows[i + kWidth / 2]);
       next[2 * i + 1] = OPS_HIGH(rows[i], rows[i + kWidth / 2]);
     }
-#pragma GCC unroll 16
+    OPS_UNROLL
     for (int i = 0; i < kWidth; i++) rows[i] = next[i];
   }
 }
@@ -102,12 +109,12 @@ OPS_INLINE void RowsToColumns(const float* rows, int64_t stride, int64_t valid, 
   int64_t c = 0;
   for (; c + kWidth <= columns; c += kWidth) {
     Vec square[kWidth];
-#pragma GCC unroll 16
+    OPS_UNROLL
     for (int i = 0; i < kWidth; i++) {
       square[i] = Load(rows + (i < valid ? i : valid - 1) * stride + c);
     }
     TransposeSquare(square);
-#pragma GCC unroll 16
+    OPS_UNROLL
     for (int i = 0; i < kWidth; i++) Store(out + (c + i) * step, square[i]);
   }
   for (; c < columns; c++) {
@@ -123,11 +130,11 @@ OPS_INLINE void ColumnsToRows(const float* in, int64_t step, int64_t columns, fl
   int64_t c = 0;
   for (; c + kWidth <= columns; c += kWidth) {
     Vec square[kWidth];
-#pragma GCC unroll 16
+    OPS_UNROLL
     for (int i = 0; i < kWidth; i++) square[i] = Load(in + (c + i) * step);
     TransposeSquare(square);
     if (valid == kWidth) {
-#pragma GCC unroll 16
+      OPS_UNROLL
       for (int i = 0; i < kWidth; i++) Store(rows + i * stride + c, square[i]);
     } else {
       for (int i = 0; i < valid; i++) Store(rows + i * stride + c, square[i]);
