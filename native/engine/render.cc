@@ -17,6 +17,7 @@ constexpr float kNoiseLimit = 1.5f;  // the official loop clamps its initial noi
 // Windows up to this many latent pixels run one per core; larger ones one after the other on all
 // cores, because they use the cores well by themselves and need much memory.
 constexpr int64_t kLanePixels = 12 * 32 * 32;
+constexpr int kMostLanes = 16;
 
 Ort::MemoryInfo CpuMemory() {
   return Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
@@ -55,7 +56,7 @@ RenderResult Render::Run() {
       static_cast<double>(windows) * request_.steps * (guided() ? 2 : 1),
       static_cast<double>(frames_)};
   const int64_t window_pixels = int64_t{window_frames_} * rows_ * columns_;
-  lanes_ = window_pixels <= kLanePixels ? threads_ : 1;
+  lanes_ = window_pixels <= kLanePixels ? std::min(threads_, kMostLanes) : 1;
   meter_ = std::make_unique<ProgressMeter>(
       costs_, units, [this](const Progress& progress) { sink_.OnProgress(progress); });
   meter_->state().steps = request_.steps;
