@@ -106,13 +106,16 @@ export class Engine {
       loadMilliseconds: 0,
     };
     this.#closed = new Promise((resolve) => (this.#markClosed = resolve));
-    // The addon must not hold this object, or an engine that nobody uses could never be collected.
-    const weak = new WeakRef(this);
     const config = { ...model.config, runtimeLibrary, provider, threads };
-    this.#engine = new addon.Engine(config, (event) => {
+    this.#engine = new addon.Engine(config, Engine.#listener(new WeakRef(this)));
+  }
+
+  /** The addon must not hold the engine, or one that nobody uses could never be collected. */
+  static #listener(weak: WeakRef<Engine>): (event: AddonEvent) => void {
+    return (event) => {
       const engine = weak.deref();
       if (engine !== undefined) engine.#receive(event);
-    });
+    };
   }
 
   /** Loads a model; everything slow happens on the engine's thread. */
