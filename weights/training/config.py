@@ -33,4 +33,4 @@ CONFIG = {"unet": UNET, "vae": VAE, "dims": DIMS, "locator": LOCATOR}
 TRAIN_UTTERANCES, HELD_OUT_UTTERANCES, IDENTITIES = 180, 24, 1500
 
 # Steps of each stage; WORK/schedule.json overrides them, also while a stage runs.
-SCHEDULE = {"audio": 500, "vae": 950, "spatial": 1500, "motion": 460, "decoder": 200}
+SCHEDULE = {"audio": 500, "vae": 950, "spatial": 1500, "motion": 460, "decoder": 280}
