@@ -19,18 +19,17 @@ const jobs = String(Math.min(availableParallelism(), 16));
 const builders = {
   cmake: {
     addon: join(root, 'build', 'cmake', 'Release', 'echomimic.node'),
-    commands: [
-      [
-        'cmake-js/bin/cmake-js',
-        'compile',
-        '--out',
-        join('build', 'cmake'),
-        '--config',
-        'Release',
-        '--parallel',
-        jobs,
-      ],
-    ],
+    // Configured every time: a build folder may remember other headers.
+    commands: ['configure', 'build'].map((command) => [
+      'cmake-js/bin/cmake-js',
+      command,
+      '--out',
+      join('build', 'cmake'),
+      '--config',
+      'Release',
+      '--parallel',
+      jobs,
+    ]),
   },
   gyp: {
     addon: join(root, 'build', 'gyp', 'echomimic.node'),
