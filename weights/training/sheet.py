@@ -7,7 +7,7 @@ ROWS, COLUMNS, SIDE, GRAPH = 5, 7, 112, 34
 
 def _graph(width, driving, at):
     picture = np.full((GRAPH, width, 3), 255, np.uint8)
-    x = np.linspace(0, width - 1, len(driving))
+    x = np.linspace(SIDE / 2, width - SIDE / 2, len(driving))  # a dot under each frame's middle
     y = 4 + (1 - driving / max(driving.max(), 1e-6)) * (GRAPH - 9)
     line = np.round(np.stack([x, y], 1)).astype(np.int32)
     cv2.polylines(picture, [line], False, (90, 110, 190), 1, cv2.LINE_AA)
