@@ -1,7 +1,8 @@
 import type { PositionedFile } from './file.js';
 import { layoutProblem, readTensor } from './tensor.js';
+import { TensorFile } from './tensor-file.js';
 import { bytesPerElement, elementCount, rowMajor } from './types.js';
-import type { Checkpoint, DType, Plain, TensorInfo, TensorLayout } from './types.js';
+import type { Checkpoint, DType, Plain, TensorLayout } from './types.js';
 
 const largestHeader = 100_000_000; // the format's own limit
 
@@ -50,48 +51,6 @@ function storedTensor(file: PositionedFile, key: string, entry: unknown, dataAt:
   return { layout, at: dataAt + begin };
 }
 
-class SafetensorsCheckpoint implements Checkpoint {
-  readonly format = 'safetensors';
-
-  constructor(
-    private readonly file: PositionedFile,
-    private readonly tensors: Map<string, Stored>,
-    readonly scalars: { readonly [key: string]: Plain },
-  ) {}
-
-  get path(): string {
-    return this.file.path;
-  }
-
-  keys(): string[] {
-    return [...this.tensors.keys()];
-  }
-
-  has(key: string): boolean {
-    return this.tensors.has(key);
-  }
-
-  private tensor(key: string): Stored {
-    const tensor = this.tensors.get(key);
-    if (!tensor) throw this.file.fail(`key ${key} is missing`, 'CHECKPOINT_KEY_MISSING');
-    return tensor;
-  }
-
-  info(key: string): TensorInfo {
-    const { dtype, shape } = this.tensor(key).layout;
-    return { dtype, shape };
-  }
-
-  async read(key: string): Promise<Float32Array> {
-    const { layout, at } = this.tensor(key);
-    return readTensor(this.file, layout, at, false, `key ${key}`);
-  }
-
-  close(): Promise<void> {
-    return this.file.close();
-  }
-}
-
 /** Opens a safetensors file: a JSON header, then the tensors side by side. */
 export async function openSafetensors(file: PositionedFile): Promise<Checkpoint> {
   const length = Number(
@@ -114,5 +73,7 @@ export async function openSafetensors(file: PositionedFile): Promise<Checkpoint>
     if (key === '__metadata__') scalars = (entry ?? {}) as { [key: string]: Plain };
     else tensors.set(key, storedTensor(file, key, entry, 8 + length));
   }
-  return new SafetensorsCheckpoint(file, tensors, scalars);
+  return new TensorFile('safetensors', file, tensors, scalars, ({ layout, at }, what) =>
+    readTensor(file, layout, at, false, what),
+  );
 }

@@ -2,8 +2,9 @@ import { CodedError } from '../../src/errors.js';
 import type { PositionedFile } from './file.js';
 import { PickleGlobal, PickleMap, readPickle, Tuple, type PickleValue } from './pickle.js';
 import { layoutProblem, readTensor } from './tensor.js';
+import { TensorFile } from './tensor-file.js';
 import { bytesPerElement, type Checkpoint, type DType, type Plain } from './types.js';
-import type { TensorInfo, TensorLayout } from './types.js';
+import type { TensorLayout } from './types.js';
 import { entryDataAt, readZipDirectory, type ZipEntry } from './zip.js';
 
 const largestPickle = 128 << 20;
@@ -159,50 +160,6 @@ function unwrap(root: PickleMap): [PickleMap, PickleMap | undefined] {
   return holders.length === 1 ? [holders[0]!, root] : [root, undefined];
 }
 
-class TorchCheckpoint implements Checkpoint {
-  readonly format = 'torch';
-
-  constructor(
-    private readonly file: PositionedFile,
-    private readonly tensors: Map<string, TorchTensor>,
-    readonly scalars: { readonly [key: string]: Plain },
-    private readonly bigEndian: boolean,
-  ) {}
-
-  get path(): string {
-    return this.file.path;
-  }
-
-  keys(): string[] {
-    return [...this.tensors.keys()];
-  }
-
-  has(key: string): boolean {
-    return this.tensors.has(key);
-  }
-
-  private tensor(key: string): TorchTensor {
-    const tensor = this.tensors.get(key);
-    if (!tensor) throw this.file.fail(`key ${key} is missing`, 'CHECKPOINT_KEY_MISSING');
-    return tensor;
-  }
-
-  info(key: string): TensorInfo {
-    const { dtype, shape } = this.tensor(key).layout;
-    return { dtype, shape };
-  }
-
-  async read(key: string): Promise<Float32Array> {
-    const { storage, layout } = this.tensor(key);
-    const at = await entryDataAt(this.file, storage.entry);
-    return readTensor(this.file, layout, at, this.bigEndian, `key ${key}`);
-  }
-
-  close(): Promise<void> {
-    return this.file.close();
-  }
-}
-
 /** Opens what `torch.save` writes: a zip archive with `data.pkl` and one entry per storage. */
 export async function openTorch(file: PositionedFile): Promise<Checkpoint> {
   const entries = await readZipDirectory(file);
@@ -240,5 +197,8 @@ export async function openTorch(file: PositionedFile): Promise<Checkpoint> {
   if (wrapper) {
     scalars = flattener.fields(new PickleMap([...wrapper].filter(([, child]) => child !== state)));
   }
-  return new TorchCheckpoint(file, flattener.tensors, scalars, bigEndian);
+  return new TensorFile('torch', file, flattener.tensors, scalars, async (tensor, what) => {
+    const at = await entryDataAt(file, tensor.storage.entry);
+    return readTensor(file, tensor.layout, at, bigEndian, what);
+  });
 }
