@@ -2,10 +2,11 @@
 // argument "cmake" or "gyp" names the builder. Nothing happens when the last build is up to date.
 import { createHash } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { delimiter, dirname, join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { filesUnder, onPath } from './files.mjs';
 import { headersFolder } from './onnxruntime-headers.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -40,30 +41,19 @@ const builders = {
   },
 };
 
-function hasProgram(program) {
-  return (process.env.PATH ?? '')
-    .split(delimiter)
-    .some((folder) => folder !== '' && existsSync(join(folder, program)));
-}
-
 function chooseBuilder(wanted) {
   if (wanted !== undefined && !(wanted in builders)) {
     throw new Error(`unknown builder "${wanted}": cmake or gyp`);
   }
-  return wanted ?? (hasProgram('cmake') ? 'cmake' : 'gyp');
-}
-
-function filesUnder(folder) {
-  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
-    const path = `${folder}/${entry.name}`;
-    return entry.isDirectory() ? filesUnder(path) : [path];
-  });
+  return wanted ?? (onPath('cmake') ? 'cmake' : 'gyp');
 }
 
 /** Everything that the binary depends on, as one digest. */
 function fingerprint(name, headers) {
   const hash = createHash('sha256');
-  const sources = filesUnder('native').filter((path) => /\.(cc|h|txt)$/.test(path));
+  const sources = filesUnder(join(root, 'native'))
+    .map((path) => relative(root, path))
+    .filter((path) => /\.(cc|h|inl|txt)$/.test(path));
   const files = [...sources, 'CMakeLists.txt', 'binding.gyp', 'package-lock.json'];
   for (const path of files.sort()) hash.update(path).update(readFileSync(join(root, path)));
   hash.update(readFileSync(join(headers, 'onnxruntime_c_api.h')));
