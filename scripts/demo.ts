@@ -7,7 +7,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { parseArgs } from 'node:util';
 import closeWithGrace from 'close-with-grace';
-import { CodedError, type ErrorCode, codeOf, errorCodes } from '../src/errors.js';
+import { CodedError, codeOf } from '../src/errors.js';
 import { createLog } from '../src/log.js';
 import { projectRoot } from '../src/paths.js';
 import { freePort } from '../src/queue/private-redis.js';
@@ -106,11 +106,7 @@ async function makeOne(
     const last = await result;
     bar.end();
     if (last.status === 'failed' || last.video_file_id === undefined) {
-      const known = last.code !== undefined && last.code in errorCodes;
-      throw new CodedError(
-        known ? (last.code as ErrorCode) : 'INTERNAL',
-        last.error ?? last.message,
-      );
+      throw new CodedError(codeOf(last), last.error ?? last.message);
     }
     await download(config.baseUrl, last.video_file_id, out);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);

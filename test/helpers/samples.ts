@@ -15,27 +15,33 @@ export async function picture(width = 64, height = 64): Promise<Bytes> {
   return new Uint8Array(data);
 }
 
+/** The header of a 16-bit mono WAV that claims `claimed` bytes, and `data` after it. */
+export function wav(claimed: number, data: Buffer, rate = 16000): Buffer {
+  const head = Buffer.alloc(44);
+  head.write('RIFF', 0, 'latin1');
+  head.writeUInt32LE(Math.min(0xffffffff, claimed + 36), 4);
+  head.write('WAVEfmt ', 8, 'latin1');
+  head.writeUInt32LE(16, 16);
+  head.writeUInt16LE(1, 20);
+  head.writeUInt16LE(1, 22);
+  head.writeUInt32LE(rate, 24);
+  head.writeUInt32LE(rate * 2, 28);
+  head.writeUInt16LE(2, 32);
+  head.writeUInt16LE(16, 34);
+  head.write('data', 36, 'latin1');
+  head.writeUInt32LE(claimed, 40);
+  return Buffer.concat([head, data]);
+}
+
 /** A 16-bit mono WAV file of a tone. */
 export function tone(seconds: number, sampleRate = 16000, frequency = 220): Bytes {
   const samples = Math.round(seconds * sampleRate);
-  const data = Buffer.alloc(44 + samples * 2);
-  data.write('RIFF', 0, 'latin1');
-  data.writeUInt32LE(36 + samples * 2, 4);
-  data.write('WAVEfmt ', 8, 'latin1');
-  data.writeUInt32LE(16, 16);
-  data.writeUInt16LE(1, 20);
-  data.writeUInt16LE(1, 22);
-  data.writeUInt32LE(sampleRate, 24);
-  data.writeUInt32LE(sampleRate * 2, 28);
-  data.writeUInt16LE(2, 32);
-  data.writeUInt16LE(16, 34);
-  data.write('data', 36, 'latin1');
-  data.writeUInt32LE(samples * 2, 40);
+  const data = Buffer.alloc(samples * 2);
   for (let i = 0; i < samples; i++) {
     const value = frequency === 0 ? 0 : Math.sin((2 * Math.PI * frequency * i) / sampleRate) * 8000;
-    data.writeInt16LE(Math.round(value), 44 + i * 2);
+    data.writeInt16LE(Math.round(value), i * 2);
   }
-  return new Uint8Array(data);
+  return new Uint8Array(wav(data.length, data, sampleRate));
 }
 
 /**

@@ -6,6 +6,8 @@ import sharp from 'sharp';
 import type { Test } from 'tap';
 import type { CodedError } from '../../../src/errors.js';
 
+export { wav } from '../../helpers/samples.js';
+
 /** A folder of the test's own, removed when it ends. */
 export function folder(t: Test): string {
   const path = mkdtempSync(join(tmpdir(), 'echomimic-media-'));
@@ -25,24 +27,6 @@ export interface Probed {
 export function ffprobe(path: string): Probed {
   const args = ['-v', 'error', '-of', 'json', '-show_format', '-show_streams', '-count_frames'];
   return JSON.parse(execFileSync('ffprobe', [...args, path]).toString()) as Probed;
-}
-
-/** The header of a 16-bit mono WAV that claims `claimed` bytes, and `data` after it. */
-export function wav(claimed: number, data: Buffer, rate = 16000): Buffer {
-  const head = Buffer.alloc(44);
-  head.write('RIFF', 0, 'latin1');
-  head.writeUInt32LE(Math.min(0xffffffff, claimed + 36), 4);
-  head.write('WAVEfmt ', 8, 'latin1');
-  head.writeUInt32LE(16, 16);
-  head.writeUInt16LE(1, 20);
-  head.writeUInt16LE(1, 22);
-  head.writeUInt32LE(rate, 24);
-  head.writeUInt32LE(rate * 2, 28);
-  head.writeUInt16LE(2, 32);
-  head.writeUInt16LE(16, 34);
-  head.write('data', 36, 'latin1');
-  head.writeUInt32LE(claimed, 40);
-  return Buffer.concat([head, data]);
 }
 
 export function sine(samples: number, amplitude = 8000, rate = 16000): Buffer {
