@@ -14,7 +14,7 @@ module.exports = {
       severity: 'error',
       from: { path: '^worker/' },
       to: {
-        path: '^(src/(?!(task|queue)/|(alive|config|errors|paths|log)\\.ts)|weights/(?!manifest\\.ts)|(scripts|bench|test)/)',
+        path: '^(src/(?!(task|queue|media)/|(alive|config|errors|paths|log)\\.ts)|weights/(?!manifest\\.ts)|(scripts|bench|test)/)',
       },
     },
     {

@@ -3,7 +3,7 @@ import { CodedError } from '../../src/errors.js';
 import type { Pixels, Rect } from './crop.js';
 import type { FaceReply, FaceRequest, RawFace } from './face-thread.js';
 import { shrink } from './image.js';
-import { cancelled, throwIfCancelled } from './process.js';
+import { cancelled, throwIfCancelled } from '../../src/media/process.js';
 
 export interface Face {
   /** Edges in pixels of the picture, fractions and edges outside the picture included. */

@@ -2,7 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import sharp from 'sharp';
 import { CodedError } from '../../src/errors.js';
 import type { Pixels } from './crop.js';
-import { throwIfCancelled } from './process.js';
+import { throwIfCancelled } from '../../src/media/process.js';
 
 export const MAX_PIXELS = 40_000_000;
 /** Shorter than this a side shows no face worth animating. */

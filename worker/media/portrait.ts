@@ -2,7 +2,7 @@ import { cropAndResize, paintMask, planFaceCrop, planWholeImage } from './crop.j
 import type { Pixels, Rect } from './crop.js';
 import { detectFace } from './face.js';
 import { loadImage } from './image.js';
-import { throwIfCancelled } from './process.js';
+import { throwIfCancelled } from '../../src/media/process.js';
 
 export interface PortraitOptions {
   /** Width and height of the result; the model's. */

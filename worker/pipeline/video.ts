@@ -1,6 +1,7 @@
 import { CodedError } from '../../src/errors.js';
 import type { Engine, RenderResult } from '../../native/index.js';
-import { decodeAudio, openVideo, preparePortrait } from '../media/index.js';
+import { decodeAudio } from '../../src/media/audio.js';
+import { openVideo, preparePortrait } from '../media/index.js';
 
 export interface VideoRequest {
   readonly imagePath: string;

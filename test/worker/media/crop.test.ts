@@ -10,7 +10,7 @@ import {
   type Pixels,
 } from '../../../worker/media/crop.js';
 import { loadImage } from '../../../worker/media/image.js';
-import { sharedFolder } from './files.js';
+import { sharedFolder } from '../../helpers/media.js';
 
 const rect = (x0: number, y0: number, x1: number, y1: number) => ({ x0, y0, x1, y1 });
 

@@ -9,7 +9,7 @@ import {
   preparePortrait,
   warmFaceDetector,
 } from '../../../worker/media/index.js';
-import { drawnPortrait, folder, refusal, sharedFolder } from './files.js';
+import { drawnPortrait, folder, refusal, sharedFolder } from '../../helpers/media.js';
 
 t.teardown(closeFaceDetector);
 

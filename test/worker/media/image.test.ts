@@ -4,7 +4,7 @@ import { deflateSync } from 'node:zlib';
 import sharp from 'sharp';
 import t from 'tap';
 import { loadImage } from '../../../worker/media/image.js';
-import { ffmpeg, folder, refusal } from './files.js';
+import { ffmpeg, folder, refusal } from '../../helpers/media.js';
 
 const background = { r: 200, g: 100, b: 50 };
 const plain = (width: number, height: number) =>

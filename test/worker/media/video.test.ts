@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import t from 'tap';
 import { openVideo, type VideoOptions } from '../../../worker/media/index.js';
-import { ffmpeg, ffprobe, folder, refusal, sine, wav } from './files.js';
+import { ffmpeg, ffprobe, folder, refusal, sine, wav } from '../../helpers/media.js';
 
 const width = 96;
 const height = 64;

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import type { Test } from 'tap';
-import type { CodedError } from '../../../src/errors.js';
+import type { CodedError } from '../../src/errors.js';
 
-export { wav } from '../../helpers/samples.js';
+export { wav } from './samples.js';
 
 /** A folder of the test's own, removed when it ends. */
 export function folder(t: Test): string {

@@ -1,5 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import { CodedError } from '../../src/errors.js';
+import { CodedError } from '../errors.js';
 import { cancelled, lastLine, runTool, startTool, throwIfCancelled } from './process.js';
 import { claimedWavSeconds } from './wav.js';
 

@@ -1,8 +1,8 @@
 import { writeFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { decodeAudio, probeAudio } from '../../../worker/media/index.js';
-import { ffmpeg, folder, refusal, sine, wav } from './files.js';
+import { decodeAudio, probeAudio } from '../../src/media/audio.js';
+import { ffmpeg, folder, refusal, sine, wav } from '../helpers/media.js';
 
 void t.test('every listed type becomes 16 kHz mono', async (t) => {
   const dir = folder(t);

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
-import { toolEnvironment } from '../../src/config.js';
-import { CodedError } from '../../src/errors.js';
+import { toolEnvironment } from '../config.js';
+import { CodedError } from '../errors.js';
 
 /**
  * The only place that starts ffmpeg and ffprobe. Uploaded files are decoded in these children and

@@ -1,8 +1,8 @@
 import { mkdirSync, writeFileSync, chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { lastLine, runTool, startTool } from '../../../worker/media/process.js';
-import { folder, refusal } from './files.js';
+import { lastLine, runTool, startTool } from '../../src/media/process.js';
+import { folder, refusal } from '../helpers/media.js';
 
 const endless = ['-v', 'error', '-re', '-f', 'lavfi', '-i', 'sine', '-f', 's16le', 'pipe:1'];
 
