@@ -1,57 +1,13 @@
 import { hostname } from 'node:os';
 import { isAbsolute, join } from 'node:path';
-import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { CodedError } from './errors.js';
 import { projectRoot } from './paths.js';
+import { type Settings, openAiUrl, secretSettings, settingNames, settings } from './settings.js';
+
+export { settingNames } from './settings.js';
 
 const MiB = 1024 * 1024;
-const name = Type.String({ pattern: '^[\\x21-\\x7e]{1,128}$' });
-const port = Type.Integer({ minimum: 0, maximum: 65535 });
-const megabytes = Type.Integer({ minimum: 1, maximum: 65536 });
-const seconds = (minimum: number, maximum: number) => Type.Number({ minimum, maximum });
-
-/** Every setting: its environment variable, what it may be, and its default. */
-const settings = Type.Object({
-  HOST: Type.String({ default: '127.0.0.1', pattern: '^[0-9A-Za-z.:_-]{1,255}$' }),
-  PORT: Type.Integer({ ...port, default: 3000 }),
-  BASE_URL: Type.Optional(Type.String({ pattern: '^https?://[^\\s?#@]+$', maxLength: 2048 })),
-  DATA_DIR: Type.String({ default: 'data', minLength: 1 }),
-  LOG_LEVEL: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
-    default: 'info',
-  }),
-  API_TOKEN: Type.Optional(Type.String({ pattern: '^[\\x21-\\x7e]{16,512}$' })),
-
-  TEMP_FILE_EXPIRY: Type.Number({ default: 24, exclusiveMinimum: 0, maximum: 24 * 366 }),
-  MAX_IMAGE_MB: Type.Integer({ ...megabytes, default: 32 }),
-  MAX_AUDIO_MB: Type.Integer({ ...megabytes, default: 256 }),
-  MAX_VIDEO_MB: Type.Integer({ ...megabytes, default: 1024 }),
-
-  REDIS_HOST: Type.Optional(Type.String({ pattern: '^[0-9A-Za-z.:_-]{1,255}$' })),
-  REDIS_PORT: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535 })),
-  REDIS_DB: Type.Optional(Type.Integer({ minimum: 0, maximum: 1023 })),
-  REDIS_PASSWORD: Type.Optional(Type.String({ minLength: 1, maxLength: 4096 })),
-  REDIS_SERVER: Type.String({ default: 'redis-server', minLength: 1 }),
-  TASK_QUEUE_NAME: Type.String({ ...name, default: 'task_queue_gpu_{gpu_id}' }),
-  PROGRESS_CHANNEL: Type.String({ ...name, default: 'task_progress' }),
-
-  WORKER_DEVICES: Type.String({
-    default: 'cpu',
-    pattern: '^(cpu|cuda:[0-9]{1,3})(,(cpu|cuda:[0-9]{1,3}))*$',
-  }),
-  MODEL: Type.String({ default: 'small', minLength: 1 }),
-  ENGINE_PROVIDER: Type.Enum(['auto', 'cpu', 'cuda', 'tensorrt'], { default: 'auto' }),
-  ENGINE_THREADS: Type.Optional(Type.Integer({ minimum: 1, maximum: 1024 })),
-
-  TASK_LEASE_SECONDS: Type.Number({ ...seconds(1, 3600), default: 30 }),
-  TASK_MAX_ATTEMPTS: Type.Integer({ default: 3, minimum: 1, maximum: 100 }),
-  TASK_STATE_HOURS: Type.Number({ default: 24, exclusiveMinimum: 0, maximum: 24 * 366 }),
-  MAX_AUDIO_SECONDS: Type.Number({ ...seconds(1, 24 * 3600), default: 600 }),
-  TRANSFER_TIMEOUT_SECONDS: Type.Number({ ...seconds(1, 3600), default: 300 }),
-  SHUTDOWN_SECONDS: Type.Number({ ...seconds(0.1, 3600), default: 10 }),
-});
-
-type Settings = Static<typeof settings>;
 
 /** One device that gets a worker: `id` is the `{gpu_id}` of its queue and status key. */
 export interface WorkerDevice {
@@ -59,10 +15,18 @@ export interface WorkerDevice {
   readonly device: string;
 }
 
+export const quotaKinds = ['messages', 'audio_seconds', 'video_seconds'] as const;
+export type QuotaKind = (typeof quotaKinds)[number];
+
 export interface Config {
   readonly host: string;
   readonly port: number;
+  /** How workers reach the API. */
   readonly baseUrl: string;
+  /** How clients do, and services on the internet when `isPublic`. */
+  readonly clientUrl: string;
+  readonly isPublic: boolean;
+  readonly databaseUrl: string;
   readonly dataFolder: string;
   readonly logLevel: Settings['LOG_LEVEL'];
   readonly apiToken: string | undefined;
@@ -95,12 +59,68 @@ export interface Config {
     readonly stateMs: number;
     readonly maxAudioSeconds: number;
     readonly transferMs: number;
+    readonly strategy: Settings['TASK_STRATEGY'];
+    /** How long a task waits for any live worker before it is refused. */
+    readonly workerWaitMs: number;
+  };
+  readonly account: {
+    readonly authRequired: boolean;
+    readonly registrationOpen: boolean;
+    /** Undefined: one is made and kept in the data folder. */
+    readonly jwtSecret: string | undefined;
+    readonly accessTokenMs: number;
+    readonly refreshTokenMs: number;
+    readonly loginAttempts: number;
+    readonly loginWindowMs: number;
+    /** By subscription type; what a type does not name is not limited. */
+    readonly quotas: Readonly<Record<string, Partial<Record<QuotaKind, number>>>>;
+  };
+  readonly historyCacheMs: number;
+  readonly sessions: {
+    /** Undefined: pages of this server's own origin only. */
+    readonly allowedOrigins: readonly string[] | undefined;
+    readonly maxFrameBytes: number;
+    readonly framesPerSecond: number;
+    readonly coalesceBytes: number;
+    readonly maxBufferBytes: number;
+    readonly heartbeatMs: number;
+    readonly authMs: number;
+    readonly idleMs: number;
+    readonly perUser: number;
+    readonly perAddress: number;
+    readonly graceMs: number;
+    readonly maxTurnsWaiting: number;
+    readonly maxText: number;
+    readonly listeningFeedbackMs: number;
+  };
+  readonly speech: {
+    readonly asr: Settings['ASR'];
+    readonly asrModel: string | undefined;
+    readonly asrCommand: string | undefined;
+    readonly tts: Settings['TTS'];
+    readonly ttsModel: string | undefined;
+    readonly ttsVoice: string | undefined;
+    readonly ttsCommand: string | undefined;
+  };
+  readonly dialogue: {
+    readonly provider: Settings['DIALOGUE'];
+    readonly model: string | undefined;
+  };
+  readonly providers: {
+    readonly timeoutMs: number;
+    readonly retries: number;
+    readonly dashscope: {
+      readonly apiKey: string | undefined;
+      readonly workspace: string | undefined;
+      readonly httpUrl: string;
+      readonly socketUrl: string;
+      readonly compatibleUrl: string;
+    };
+    readonly openai: { readonly apiKey: string | undefined; readonly url: string };
   };
   readonly shutdownMs: number;
   readonly hostName: string;
 }
-
-export const settingNames = Object.keys(settings.properties) as (keyof Settings)[];
 
 /** Reads and checks the settings; everything that is wrong is reported in one error. */
 export function loadConfig(environment: Record<string, string | undefined> = process.env): Config {
@@ -148,7 +168,7 @@ function describeProblems(raw: unknown): string[] {
   for (const error of Value.Errors(settings, raw)) {
     const key = error.instancePath.slice(1);
     if (problems.has(key)) continue;
-    const secret = key === 'REDIS_PASSWORD' || key === 'API_TOKEN';
+    const secret = secretSettings.has(key);
     const value = (raw as Record<string, unknown>)[key];
     problems.set(
       key,
@@ -165,15 +185,37 @@ function describeProblems(raw: unknown): string[] {
       `WORKER_DEVICES=${JSON.stringify(devices)} names a device twice`,
     );
   }
+  for (const [key, needs] of neededTogether(raw as Partial<Settings>)) {
+    if (!problems.has(needs)) problems.set(needs, `${key} needs ${needs}, which is not set`);
+  }
   return [...problems.values()];
+}
+
+/** Choices that mean nothing without another setting. */
+function neededTogether(raw: Partial<Settings>): [choice: string, needs: keyof Settings][] {
+  const needs: [choice: string, needs: keyof Settings][] = [];
+  for (const choice of ['ASR', 'TTS', 'DIALOGUE'] as const) {
+    if (raw[choice] === 'dashscope') needs.push([`${choice}=dashscope`, 'DASHSCOPE_API_KEY']);
+    if (raw[choice] === 'openai' && raw.OPENAI_BASE_URL === openAiUrl)
+      needs.push([`${choice}=openai`, 'OPENAI_API_KEY']);
+    if (raw[choice] === 'openai' && choice === 'DIALOGUE')
+      needs.push(['DIALOGUE=openai', 'DIALOGUE_MODEL']);
+  }
+  if (raw.ASR === 'command') needs.push(['ASR=command', 'ASR_COMMAND']);
+  if (raw.TTS === 'command') needs.push(['TTS=command', 'TTS_COMMAND']);
+  return needs.filter(([, key]) => raw[key] === undefined);
 }
 
 function buildConfig(raw: Settings): Config {
   const dataFolder = isAbsolute(raw.DATA_DIR) ? raw.DATA_DIR : join(projectRoot, raw.DATA_DIR);
+  const baseUrl = withoutSlash(raw.BASE_URL ?? `http://${ownName(raw.HOST)}:${raw.PORT}`);
   return {
     host: raw.HOST,
     port: raw.PORT,
-    baseUrl: (raw.BASE_URL ?? `http://${ownName(raw.HOST)}:${raw.PORT}`).replace(/\/+$/, ''),
+    baseUrl,
+    clientUrl: withoutSlash(raw.PUBLIC_BASE_URL ?? baseUrl),
+    isPublic: raw.PUBLIC_BASE_URL !== undefined,
+    databaseUrl: raw.DATABASE_URL ?? `sqlite:${join(dataFolder, 'echomimic.db')}`,
     dataFolder,
     logLevel: raw.LOG_LEVEL,
     apiToken: raw.API_TOKEN,
@@ -212,6 +254,57 @@ function buildConfig(raw: Settings): Config {
       stateMs: raw.TASK_STATE_HOURS * 3_600_000,
       maxAudioSeconds: raw.MAX_AUDIO_SECONDS,
       transferMs: raw.TRANSFER_TIMEOUT_SECONDS * 1000,
+      strategy: raw.TASK_STRATEGY,
+      workerWaitMs: raw.TASK_WORKER_WAIT_SECONDS * 1000,
+    },
+    account: {
+      authRequired: raw.AUTH === undefined ? !isLoopback(raw.HOST) : raw.AUTH === 'required',
+      registrationOpen: raw.REGISTRATION === 'open',
+      jwtSecret: raw.JWT_SECRET,
+      accessTokenMs: raw.ACCESS_TOKEN_MINUTES * 60_000,
+      refreshTokenMs: raw.REFRESH_TOKEN_DAYS * 86_400_000,
+      loginAttempts: raw.LOGIN_ATTEMPTS,
+      loginWindowMs: raw.LOGIN_WINDOW_MINUTES * 60_000,
+      quotas: readQuotas(raw.QUOTAS),
+    },
+    historyCacheMs: raw.HISTORY_CACHE_HOURS * 3_600_000,
+    sessions: {
+      allowedOrigins: raw.WS_ALLOWED_ORIGINS?.split(','),
+      maxFrameBytes: raw.WS_MAX_FRAME_KB * 1024,
+      framesPerSecond: raw.WS_FRAMES_PER_SECOND,
+      coalesceBytes: raw.WS_COALESCE_KB * 1024,
+      maxBufferBytes: raw.WS_MAX_BUFFER_KB * 1024,
+      heartbeatMs: raw.WS_HEARTBEAT_SECONDS * 1000,
+      authMs: raw.WS_AUTH_SECONDS * 1000,
+      idleMs: raw.WS_IDLE_SECONDS * 1000,
+      perUser: raw.SESSIONS_PER_USER,
+      perAddress: raw.SESSIONS_PER_ADDRESS,
+      graceMs: raw.SESSION_GRACE_SECONDS * 1000,
+      maxTurnsWaiting: raw.SESSION_MAX_TURNS_WAITING,
+      maxText: raw.SESSION_MAX_TEXT,
+      listeningFeedbackMs: raw.LISTENING_FEEDBACK_SECONDS * 1000,
+    },
+    speech: {
+      asr: raw.ASR,
+      asrModel: raw.ASR_MODEL,
+      asrCommand: raw.ASR_COMMAND,
+      tts: raw.TTS,
+      ttsModel: raw.TTS_MODEL,
+      ttsVoice: raw.TTS_VOICE,
+      ttsCommand: raw.TTS_COMMAND,
+    },
+    dialogue: { provider: raw.DIALOGUE, model: raw.DIALOGUE_MODEL },
+    providers: {
+      timeoutMs: raw.PROVIDER_TIMEOUT_SECONDS * 1000,
+      retries: raw.PROVIDER_RETRIES,
+      dashscope: {
+        apiKey: raw.DASHSCOPE_API_KEY,
+        workspace: raw.DASHSCOPE_WORKSPACE,
+        httpUrl: withoutSlash(raw.DASHSCOPE_HTTP_BASE_URL),
+        socketUrl: withoutSlash(raw.DASHSCOPE_WEBSOCKET_BASE_URL),
+        compatibleUrl: withoutSlash(raw.DASHSCOPE_COMPATIBLE_BASE_URL),
+      },
+      openai: { apiKey: raw.OPENAI_API_KEY, url: withoutSlash(raw.OPENAI_BASE_URL) },
     },
     shutdownMs: raw.SHUTDOWN_SECONDS * 1000,
     hostName:
@@ -219,6 +312,33 @@ function buildConfig(raw: Settings): Config {
         .replace(/[^A-Za-z0-9-]/g, '-')
         .slice(0, 64) || 'host',
   };
+}
+
+function withoutSlash(url: string): string {
+  return url.replace(/\/+$/, '');
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\./.test(host);
+}
+
+/** `free:messages=10,audio_seconds=60;pro:...` */
+function readQuotas(text: string): Record<string, Partial<Record<QuotaKind, number>>> {
+  return Object.fromEntries(
+    text.split(';').map((part) => {
+      const [type, limits] = part.split(':') as [string, string];
+      const pairs = limits.split(',').filter(Boolean);
+      return [
+        type,
+        Object.fromEntries(
+          pairs.map((pair) => {
+            const [kind, value] = pair.split('=') as [QuotaKind, string];
+            return [kind, Number(value)];
+          }),
+        ),
+      ];
+    }),
+  );
 }
 
 /** How this machine reaches a server that listens on `host`. */
