@@ -10,6 +10,29 @@ module.exports = {
       to: { path: '^(worker|native|weights|scripts|bench|test)/' },
     },
     {
+      name: 'only-the-app-knows-sessions',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/(session/|app\\.ts|services\\.ts)' },
+      to: { path: '^src/session/' },
+    },
+    {
+      name: 'providers-know-no-service',
+      comment:
+        'Speech and dialogue turn audio into text and text into audio, for nobody in particular.',
+      severity: 'error',
+      from: { path: '^src/(speech|dialogue|provider|media)/' },
+      to: { path: '^src/(store|account|role|conversation|session|task|queue|tempfile)/' },
+    },
+    {
+      name: 'tables-belong-to-three-rooms',
+      severity: 'error',
+      from: {
+        path: '^src/',
+        pathNot: '^src/(store|account|role|conversation|app|server|services)',
+      },
+      to: { path: '^src/store/', dependencyTypesNot: ['type-only'] },
+    },
+    {
       name: 'worker-knows-the-queue-only',
       severity: 'error',
       from: { path: '^worker/' },

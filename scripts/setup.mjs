@@ -10,6 +10,7 @@ import { filesUnder, onPath } from './files.mjs';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const cache = join(root, '.cache');
 const bundledModel = 'small';
+const forTests = process.argv.includes('--tests');
 
 function stop(message) {
   console.error(`setup: ${message}`);
@@ -52,8 +53,28 @@ const programs = [
   { anyOf: ['make', 'ninja'], apt: ['make'], brew: ['ninja'] },
 ];
 
+/** What the tests alone need: a second database, and programs that speak and listen. */
+const testPrograms = [
+  { anyOf: ['initdb'], apt: ['postgresql'], brew: ['postgresql'] },
+  { anyOf: ['espeak-ng'], apt: ['espeak-ng'], brew: ['espeak-ng'] },
+  { anyOf: ['flite'], apt: ['flite'], brew: ['flite'] },
+  {
+    anyOf: ['pocketsphinx_continuous'],
+    apt: ['pocketsphinx', 'pocketsphinx-en-us'],
+    brew: ['cmu-pocketsphinx'],
+  },
+];
+
+/** Debian keeps the programs of a database server out of the PATH. */
+const isInstalled = (name) =>
+  onPath(name) ||
+  (name === 'initdb' &&
+    existsSync('/usr/lib/postgresql') &&
+    readdirSync('/usr/lib/postgresql').length > 0);
+
 function installPrograms() {
-  const missing = programs.filter(({ anyOf }) => !anyOf.some(onPath));
+  const wantedPrograms = forTests ? [...programs, ...testPrograms] : programs;
+  const missing = wantedPrograms.filter(({ anyOf }) => !anyOf.some(isInstalled));
   if (missing.length === 0) return;
   const names = missing.map(({ anyOf }) => anyOf[0]).join(', ');
   const packages = (manager) => [...new Set(missing.flatMap((program) => program[manager]))];
