@@ -81,3 +81,56 @@ void t.test('the log hides secrets and queries', async (t) => {
   t.notMatch(lines.join(''), 'hush');
   t.match(lines[1], '/ws?[redacted]');
 });
+
+void t.test('sessions want a token unless only this machine can reach them', async (t) => {
+  const required = (settings: Record<string, string>) => loadConfig(settings).account.authRequired;
+  t.equal(required({}), false);
+  t.equal(required({ HOST: 'localhost' }), false);
+  t.equal(required({ HOST: '::1' }), false);
+  t.equal(required({ HOST: '0.0.0.0' }), true);
+  t.equal(required({ HOST: '192.0.2.1' }), true);
+  t.equal(required({ HOST: '0.0.0.0', AUTH: 'optional' }), false);
+  t.equal(required({ AUTH: 'required' }), true);
+});
+
+void t.test('quotas', async (t) => {
+  const quotas = (text: string) => loadConfig({ QUOTAS: text }).account.quotas;
+  t.match(loadConfig({}).account.quotas, { free: { messages: 1000 }, pro: {} });
+  t.same(quotas('free:messages=3,audio_seconds=60;team-1:'), {
+    free: { messages: 3, audio_seconds: 60 },
+    'team-1': {},
+  });
+  for (const wrong of ['free', 'free:words=3', 'free:messages=-1', 'free:messages=x', ';']) {
+    t.throws(() => quotas(wrong), { code: 'CONFIG_INVALID' }, wrong);
+  }
+});
+
+void t.test(
+  'a choice without what it needs is refused by name, a key without its value',
+  async (t) => {
+    const refused = (settings: Record<string, string>, message: RegExp) =>
+      t.throws(() => loadConfig(settings), { code: 'CONFIG_INVALID', message });
+    refused({ ASR: 'dashscope' }, /ASR=dashscope needs DASHSCOPE_API_KEY/);
+    refused({ ASR: 'command' }, /ASR=command needs ASR_COMMAND/);
+    refused({ TTS: 'command' }, /TTS=command needs TTS_COMMAND/);
+    refused({ TTS: 'openai' }, /TTS=openai needs OPENAI_API_KEY/);
+    refused({ DIALOGUE: 'openai', OPENAI_API_KEY: 'k' }, /DIALOGUE=openai needs DIALOGUE_MODEL/);
+    t.ok(loadConfig({ TTS: 'openai', OPENAI_BASE_URL: 'http://localhost:8000/v1/' }));
+    try {
+      loadConfig({ JWT_SECRET: 'hush', DATABASE_URL: 'mysql://u:hush@h/d' });
+      t.fail('accepted');
+    } catch (error) {
+      t.match((error as Error).message, /^2 settings are wrong/);
+      t.notMatch((error as Error).message, 'hush');
+    }
+  },
+);
+
+void t.test('links for clients are built on the public address when there is one', async (t) => {
+  t.match(loadConfig({}), { clientUrl: 'http://localhost:3000', isPublic: false });
+  t.match(loadConfig({ PUBLIC_BASE_URL: 'https://talk.example/' }), {
+    clientUrl: 'https://talk.example',
+    baseUrl: 'http://localhost:3000',
+    isPublic: true,
+  });
+});
