@@ -54,9 +54,16 @@ module.exports = {
     },
     {
       name: 'nothing-but-tests-imports-tests',
+      comment: 'Measurements may use the same fakes of foreign services.',
       severity: 'error',
-      from: { pathNot: '^test/' },
+      from: { pathNot: '^(test|bench)/' },
       to: { path: '^test/' },
+    },
+    {
+      name: 'measurements-use-fakes-only',
+      severity: 'error',
+      from: { path: '^bench/' },
+      to: { path: '^test/(?!(fakes|fixtures)/)' },
     },
     { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
     {
