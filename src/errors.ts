@@ -37,6 +37,7 @@ export const errorCodes = {
   FRAME_INVALID: { status: 400 },
   FRAME_TOO_LARGE: { status: 413 },
   FRAME_RATE_EXCEEDED: { status: 429 },
+  UPGRADE_REQUIRED: { status: 426 },
   ORIGIN_REFUSED: { status: 403 },
   AUTH_TIMEOUT: { status: 408 },
   IDLE_TIMEOUT: { status: 408 },
@@ -52,6 +53,7 @@ export const errorCodes = {
   // speech and dialogue services
   ASR_FAILED: { status: 502 },
   ASR_UNAVAILABLE: { status: 503 },
+  RECORDING_ABANDONED: { status: 408 },
   SPEECH_NOT_UNDERSTOOD: { status: 422 },
   TTS_FAILED: { status: 502 },
   TTS_UNAVAILABLE: { status: 503 },

@@ -42,6 +42,8 @@ export interface ConnectionEnd {
 
 /** What a dialect makes of one connection. */
 export interface Connection {
+  /** Frames wait for it, as for a check of who connects; the dialect closes when that fails. */
+  readonly ready?: Promise<unknown> | undefined;
   /**
    * One frame. The next one is not given before the promise resolves, so it must not wait for a
    * turn. A CodedError becomes an error frame and the socket stays open; anything else INTERNAL.

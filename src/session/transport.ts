@@ -1,0 +1,157 @@
+import { randomUUID } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import websocket from '@fastify/websocket';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { WebSocket } from 'ws';
+import type { Config } from '../config.js';
+import { CodedError } from '../errors.js';
+import type { Log } from '../log.js';
+import { addressKey, admit, checkCount } from './admission.js';
+import { closeCodes } from './close.js';
+import type { Dialect } from './dialect.js';
+import { Tally } from './limits.js';
+import { Socket } from './socket.js';
+
+export interface TransportOptions {
+  readonly config: Config;
+  readonly log: Log;
+  readonly routes: readonly { readonly url: string; readonly dialect: Dialect }[];
+  /** Called at the end, when every socket was told goodbye. */
+  readonly stop: () => Promise<void>;
+  /** How long a client may take nothing; ms. */
+  readonly stuckMs?: number | undefined;
+}
+
+/** How long a client may take to answer a close. */
+const closeTimeoutMs = 5000;
+
+/** The WebSocket routes of an application, from the upgrade to the goodbye. */
+export async function registerSockets(
+  app: FastifyInstance,
+  options: TransportOptions,
+): Promise<{ readonly open: ReadonlySet<Socket> }> {
+  const { config, log } = options;
+  const open = new Set<Socket>();
+  const openByAddress = new Tally();
+  let isStopping = false;
+
+  await app.register(websocket, {
+    options: {
+      maxPayload: config.sessions.maxFrameBytes,
+      perMessageDeflate: false,
+      // A subprotocol may carry a token, which is not to be repeated.
+      handleProtocols: () => false,
+      ...{ closeTimeout: closeTimeoutMs },
+    },
+    // Broken frames and lines: the socket closes with the code that fits, on its own.
+    errorHandler: (error, _socket, request) => {
+      log.debug({ err: error, address: request.ip }, 'a socket broke');
+    },
+    preClose: async () => {
+      isStopping = true;
+      app.server.removeAllListeners('upgrade').on('upgrade', (_request, line) => {
+        answerStopping(line);
+      });
+      for (const socket of open) socket.close(closeCodes.goingAway, goodbye);
+      const ended = Promise.all([...open].map((socket) => socket.ended)).then(() => options.stop());
+      await withinMs(ended, config.shutdownMs, () =>
+        log.warn({ open: open.size }, 'sessions did not end in time'),
+      );
+      for (const socket of open) socket.terminate();
+    },
+  });
+
+  const connect = (dialect: Dialect, ws: WebSocket, request: FastifyRequest): void => {
+    const key = addressKey(request.ip);
+    try {
+      checkCount(request.ip, config, openByAddress);
+    } catch (error) {
+      const { code, message } = error as CodedError;
+      return ws.close(closeCodes.tryAgain, `${code}: ${message}`);
+    }
+    const id = randomUUID();
+    const socket = new Socket(ws, request.raw.socket, dialect, {
+      id,
+      address: request.ip,
+      query: texts(request.query),
+      params: texts(request.params),
+      limits: config.sessions,
+      stuckMs: options.stuckMs,
+      log: log.child({ connection: id, dialect: dialect.name, address: request.ip }),
+    });
+    open.add(socket);
+    openByAddress.add(key);
+    ws.once('close', () => openByAddress.remove(key));
+    void socket.ended.then(() => open.delete(socket));
+    if (isStopping) socket.close(closeCodes.goingAway, goodbye);
+  };
+
+  for (const { url, dialect } of options.routes) {
+    app.route({
+      method: 'GET',
+      url,
+      onRequest: (request, _reply, done) => {
+        try {
+          if (request.ws) admit(request, config, openByAddress, isStopping);
+          done();
+        } catch (error) {
+          done(error as CodedError);
+        }
+      },
+      handler: async (_request, reply) => {
+        reply.header('upgrade', 'websocket');
+        throw new CodedError(
+          'UPGRADE_REQUIRED',
+          'this address is a WebSocket: connect with ws:// or wss://',
+        );
+      },
+      wsHandler: (ws, request) => connect(dialect, ws, request),
+    });
+  }
+  return { open };
+}
+
+const goodbye = 'SERVER_STOPPING: the server is stopping: connect again in a while';
+
+/** While it closes, the framework answers upgrades in another form and leaves their lines open. */
+function answerStopping(line: Duplex): void {
+  const message = 'the server is stopping: connect again in a while';
+  const body = JSON.stringify({ success: false, message, code: 'SERVER_STOPPING' });
+  line.on('error', () => line.destroy());
+  line.end(
+    [
+      'HTTP/1.1 503 Service Unavailable',
+      'Connection: close',
+      'Content-Type: application/json; charset=utf-8',
+      `Content-Length: ${Buffer.byteLength(body)}`,
+      '',
+      body,
+    ].join('\r\n'),
+  );
+}
+
+/** Of values that are given twice the first. */
+function texts(values: unknown): Record<string, string> {
+  const pairs = Object.entries((values ?? {}) as Record<string, unknown>).flatMap(
+    ([key, value]) => {
+      const first: unknown = Array.isArray(value) ? value[0] : value;
+      return typeof first === 'string' ? [[key, first] as const] : [];
+    },
+  );
+  return Object.fromEntries(pairs);
+}
+
+async function withinMs(work: Promise<unknown>, ms: number, late: () => void): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const deadline = new Promise<void>((resolve) => {
+    timer = setTimeout(() => {
+      late();
+      resolve();
+    }, ms);
+  });
+  try {
+    await Promise.race([work, deadline]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
