@@ -51,6 +51,7 @@ export interface UsageTable {
   user_id: string;
   day: string;
   kind: string;
+  /** Thousandths (of a message, of a second), so that sums are exact. */
   amount: number;
 }
 
