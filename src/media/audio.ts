@@ -145,19 +145,9 @@ export interface DecodeOptions {
   maxSeconds?: number | undefined;
 }
 
-/**
- * Any accepted file as 16 kHz mono in [-1, 1). As in the official pipeline the samples pass
- * through 16 bits; that also keeps NaN and infinity of float files away from the engine.
- */
-export async function decodeAudio(
-  path: string,
-  options: DecodeOptions = {},
-): Promise<Float32Array> {
+/** Any accepted file as 16-bit samples, 16 kHz mono, counted while they come. */
+export async function decodePcm(path: string, options: DecodeOptions = {}): Promise<Buffer> {
   const { signal, maxSeconds = DEFAULT_MAX_SECONDS } = options;
-  throwIfCancelled(signal);
-  const info = await probeAudio(path, { signal });
-  checkClaims(info, maxSeconds);
-
   const maxBytes = Math.floor(maxSeconds * SAMPLE_RATE) * 2;
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -183,14 +173,27 @@ export async function decodeAudio(
   const { code, stderr } = await run.done;
   if (signal?.aborted === true) throw cancelled();
   if (bytes === 0 && code !== 0) throw unreadable(stderr, 'its sound could not be decoded');
-  return checkSamples(toFloat(chunks, Math.floor(bytes / 2)));
+  return Buffer.concat(chunks, bytes - (bytes % 2));
 }
 
-function toFloat(chunks: Buffer[], count: number): Float32Array {
-  const bytes = Buffer.concat(chunks);
-  const samples = new Float32Array(count);
+/**
+ * Any accepted file as 16 kHz mono in [-1, 1). As in the official pipeline the samples pass
+ * through 16 bits; that also keeps NaN and infinity of float files away from the engine.
+ */
+export async function decodeAudio(
+  path: string,
+  options: DecodeOptions = {},
+): Promise<Float32Array> {
+  const { signal, maxSeconds = DEFAULT_MAX_SECONDS } = options;
+  throwIfCancelled(signal);
+  checkClaims(await probeAudio(path, { signal }), maxSeconds);
+  return checkSamples(toFloat(await decodePcm(path, options)));
+}
+
+function toFloat(bytes: Buffer): Float32Array {
+  const samples = new Float32Array(bytes.length / 2);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  for (let i = 0; i < count; i++) samples[i] = view.getInt16(i * 2, true) / 32768;
+  for (let i = 0; i < samples.length; i++) samples[i] = view.getInt16(i * 2, true) / 32768;
   return samples;
 }
 

@@ -30,3 +30,81 @@ export function claimedWavSeconds(head: Buffer): number | null {
   }
   return null;
 }
+
+/** 16-bit samples as a WAV holds them; those of several channels take turns. */
+export interface WavSound {
+  readonly pcm: Uint8Array;
+  readonly sampleRate: number;
+  readonly channels: number;
+}
+
+const PLAIN_PCM = 1;
+const EXTENSIBLE = 0xfffe;
+
+/** A 16-bit WAV file; `claimed` is the size of the data that its header states. */
+export function wavFile(
+  pcm: Uint8Array,
+  sampleRate: number,
+  { channels = 1, claimed = pcm.length } = {},
+): Buffer {
+  const head = Buffer.alloc(44);
+  head.write('RIFF', 0, 'latin1');
+  head.writeUInt32LE(Math.min(0xffffffff, claimed + 36), 4);
+  head.write('WAVEfmt ', 8, 'latin1');
+  head.writeUInt32LE(16, 16);
+  head.writeUInt16LE(PLAIN_PCM, 20);
+  head.writeUInt16LE(channels, 22);
+  head.writeUInt32LE(sampleRate, 24);
+  head.writeUInt32LE(sampleRate * channels * 2, 28);
+  head.writeUInt16LE(channels * 2, 32);
+  head.writeUInt16LE(16, 34);
+  head.write('data', 36, 'latin1');
+  head.writeUInt32LE(claimed, 40);
+  return Buffer.concat([head, pcm]);
+}
+
+/**
+ * The samples of a 16-bit PCM WAV, without a copy; what is there counts, not what the header says
+ * of its length. Undefined when the bytes are anything else.
+ */
+export function readWav(bytes: Uint8Array): WavSound | undefined {
+  const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (file.toString('latin1', 0, 4) !== 'RIFF' || file.toString('latin1', 8, 12) !== 'WAVE') {
+    return undefined;
+  }
+  let format: { sampleRate: number; channels: number } | undefined;
+  for (let at = 12; at + 8 <= file.length;) {
+    const name = file.toString('latin1', at, at + 4);
+    const size = file.readUInt32LE(at + 4);
+    const body = file.subarray(at + 8, at + 8 + size);
+    if (name === 'fmt ') {
+      format = readFormat(body);
+      if (format === undefined) return undefined;
+    }
+    if (name === 'data' && format !== undefined) {
+      const unknown = UNKNOWN_SIZES.has(size);
+      const data = unknown ? file.subarray(at + 8) : body;
+      const frame = format.channels * 2;
+      return { ...format, pcm: data.subarray(0, data.length - (data.length % frame)) };
+    }
+    at += 8 + size + (size % 2);
+  }
+  return undefined;
+}
+
+function readFormat(body: Buffer): { sampleRate: number; channels: number } | undefined {
+  if (body.length < 16) return undefined;
+  let kind = body.readUInt16LE(0);
+  if (kind === EXTENSIBLE && body.length >= 26) kind = body.readUInt16LE(24);
+  const channels = body.readUInt16LE(2);
+  const sampleRate = body.readUInt32LE(4);
+  const isPlain =
+    kind === PLAIN_PCM &&
+    body.readUInt16LE(14) === 16 &&
+    body.readUInt16LE(12) === channels * 2 &&
+    channels >= 1 &&
+    channels <= 64 &&
+    sampleRate >= 1000 &&
+    sampleRate <= 768_000;
+  return isPlain ? { sampleRate, channels } : undefined;
+}

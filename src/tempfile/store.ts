@@ -21,7 +21,7 @@ import {
   headBytes,
   isIsoMedia,
   refineContent,
-} from './content.js';
+} from '../media/content.js';
 
 const fileRecord = Type.Object({
   id: Type.String(),

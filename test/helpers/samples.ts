@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
+import { wavFile } from '../../src/media/wav.js';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -15,22 +16,9 @@ export async function picture(width = 64, height = 64): Promise<Bytes> {
   return new Uint8Array(data);
 }
 
-/** The header of a 16-bit mono WAV that claims `claimed` bytes, and `data` after it. */
+/** A 16-bit mono WAV whose header claims `claimed` bytes, and `data` after it. */
 export function wav(claimed: number, data: Buffer, rate = 16000): Buffer {
-  const head = Buffer.alloc(44);
-  head.write('RIFF', 0, 'latin1');
-  head.writeUInt32LE(Math.min(0xffffffff, claimed + 36), 4);
-  head.write('WAVEfmt ', 8, 'latin1');
-  head.writeUInt32LE(16, 16);
-  head.writeUInt16LE(1, 20);
-  head.writeUInt16LE(1, 22);
-  head.writeUInt32LE(rate, 24);
-  head.writeUInt32LE(rate * 2, 28);
-  head.writeUInt16LE(2, 32);
-  head.writeUInt16LE(16, 34);
-  head.write('data', 36, 'latin1');
-  head.writeUInt32LE(claimed, 40);
-  return Buffer.concat([head, data]);
+  return wavFile(data, rate, { claimed });
 }
 
 /** A 16-bit mono WAV file of a tone. */

@@ -1,4 +1,3 @@
-import { type FileHandle } from 'node:fs/promises';
 import { fileTypeFromBuffer } from 'file-type';
 
 export type FileType = 'image' | 'audio' | 'video';
@@ -7,6 +6,16 @@ export interface Content {
   readonly type: FileType;
   readonly extension: string;
   readonly mime: string;
+}
+
+/** Where the bytes of a file are read from: an open file, or memory. */
+export interface ByteSource {
+  read(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: number,
+  ): Promise<{ bytesRead: number }>;
 }
 
 /** How much of a file's beginning is looked at. */
@@ -65,10 +74,21 @@ export async function contentOf(head: Uint8Array): Promise<Content | undefined> 
   return content;
 }
 
+/** The same for a file that is in memory as a whole. */
+export async function contentOfBytes(data: Uint8Array): Promise<Content | undefined> {
+  const content = await contentOf(data.subarray(0, headBytes));
+  const read: ByteSource['read'] = async (buffer, offset, length, position) => {
+    const piece = data.subarray(position, position + length);
+    buffer.set(piece, offset);
+    return { bytesRead: piece.length };
+  };
+  return content && refineContent(content, { read }, data.length);
+}
+
 /** MP4 and QuickTime files say what they hold in their track headers, which may stand at the end. */
 export async function refineContent(
   content: Content,
-  file: FileHandle,
+  file: ByteSource,
   bytes: number,
 ): Promise<Content> {
   if (!isIsoMedia(content)) return content;
@@ -97,7 +117,7 @@ interface Box {
   readonly end: number;
 }
 
-async function isoHandlers(file: FileHandle, bytes: number): Promise<Set<string>> {
+async function isoHandlers(file: ByteSource, bytes: number): Promise<Set<string>> {
   const handlers = new Set<string>();
   const budget = { boxes: 4096 };
   const inside = async (parents: Box[], type: string) => {
@@ -118,7 +138,7 @@ async function isoHandlers(file: FileHandle, bytes: number): Promise<Set<string>
 }
 
 async function* boxes(
-  file: FileHandle,
+  file: ByteSource,
   parent: Box,
   budget: { boxes: number },
 ): AsyncGenerator<Box> {
