@@ -1,0 +1,2 @@
+export { defaultAsrModel, dashscopeRecogniser } from './recogniser.js';
+export { defaultTtsModel, dashscopeSynthesiser } from './synthesiser.js';
