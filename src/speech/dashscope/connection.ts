@@ -57,14 +57,14 @@ export class Connection {
       skipUTF8Validation: false,
     });
     return new Promise((resolve, reject) => {
-      const leave = (error: unknown) => {
+      const leave = (error: Error) => {
         settle();
         // it reports its own end as an error
         socket.on('error', () => undefined);
         socket.terminate();
         reject(error);
       };
-      const onAbort = () => leave(signal.reason);
+      const onAbort = () => leave(signal.reason as Error);
       const timer = setTimeout(
         () => leave(failures.late(`no connection after ${connectMs / 1000} s`)),
         connectMs,
@@ -79,7 +79,7 @@ export class Connection {
             const { statusCode = 0, headers } = response;
             leave(failures.httpRefusal(statusCode, text, headers['retry-after']));
           })
-          .catch(leave);
+          .catch((error: unknown) => leave(error as Error));
       };
       const settle = () => {
         clearTimeout(timer);

@@ -47,7 +47,7 @@ const textReply = Type.Object({
   ]),
 });
 
-const common = ['wav', 'mp3', 'aac', 'm4a', 'mp4'];
+const common = ['wav', 'mp3', 'aac', 'm4a'];
 /** The languages of `asr_options.language`; others are left to its own detection. */
 const asrLanguages = new Set(
   'ar cs da de en es fi fil fr hi id is it ja ko ms no pl pt ru sv th tr uk vi yue zh'.split(' '),

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Config } from '../../config.js';
 import type { Log } from '../../log.js';
+import { soundOf } from '../../media/recording.js';
+import { readWav, wavFile } from '../../media/wav.js';
 import { type Resilient, resilient } from '../../provider/resilience.js';
 import type { RecogniseOptions, Recogniser, Recording } from '../speech.js';
 import { Failures, ServiceRefusal } from './failures.js';
@@ -36,13 +38,29 @@ class DashscopeRecogniser implements Recogniser {
     this.#service = resilient('asr:dashscope', config.providers, log);
   }
 
-  async recognise(recording: Recording, options: RecogniseOptions): Promise<string> {
+  async recognise(given: Recording, options: RecogniseOptions): Promise<string> {
+    options.signal.throwIfAborted();
+    const recording = await this.#readable(given, options.signal);
     // kept from one attempt to the next
     let uploaded: string | undefined;
     return this.#service.run(async (signal) => {
       uploaded ??= await this.#address(recording, signal);
       return this.#ask(recording, uploaded, options.language, signal);
     }, options.signal);
+  }
+
+  /** The recording itself where the models read its format, else a WAV of it. */
+  async #readable(recording: Recording, signal: AbortSignal): Promise<Recording> {
+    const { data, extension, mime } = recording;
+    const isRead = this.#family.formats.has(extension) && mime.startsWith('audio/');
+    if (isRead && (extension !== 'wav' || readWav(data) !== undefined)) return recording;
+    try {
+      const { pcm, sampleRate } = await soundOf(recording, { signal });
+      return { data: wavFile(pcm, sampleRate), mime: 'audio/wav', extension: 'wav' };
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    }
   }
 
   async #ask(
@@ -55,7 +73,7 @@ class DashscopeRecogniser implements Recogniser {
       model: this.#model,
       audio,
       extension: recording.extension,
-      sampleRate: wavRate(recording.data),
+      sampleRate: readWav(recording.data)?.sampleRate,
       language,
     });
     const headers = {
@@ -98,11 +116,4 @@ class DashscopeRecogniser implements Recogniser {
     const name = `${randomUUID()}.${extension}`;
     return this.#http.upload({ data, mime: type, name }, this.#model, signal);
   }
-}
-
-/** The sample rate in a WAV header; undefined for other files. */
-function wavRate(data: Uint8Array): number | undefined {
-  const file = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-  const isWav = file.length >= 28 && file.toString('latin1', 8, 16) === 'WAVEfmt ';
-  return isWav ? file.readUInt32LE(24) : undefined;
 }
