@@ -1,20 +1,16 @@
 import { type Expression, type RawBuilder, type SqlBool, sql } from 'kysely';
+import { toStorableText } from './values.js';
 
-/** Text that both databases keep as it is: Postgres refuses NUL, UTF-8 has no half surrogates. */
-export function storable(text: string): string {
-  return text.replaceAll('\0', '').replace(/\p{Surrogate}/gu, '\ufffd');
-}
-
-/** The same in one line, without control characters and blanks around it. */
+/** Text for one line: no control characters, no blanks around it. */
 export function oneLine(text: string): string {
-  return storable(text)
+  return toStorableText(text)
     .replace(/[\p{Cc}\s]+/gu, ' ')
     .trim();
 }
 
 /** Whether a column contains what someone typed, in upper or lower case. */
 export function contains(column: Expression<string | null>, typed: string): RawBuilder<SqlBool> {
-  const matches = spellings(storable(typed)).map((text) => {
+  const matches = spellings(toStorableText(typed)).map((text) => {
     const pattern = `%${text.replace(/[\\%_]/g, '\\$&')}%`;
     return sql<SqlBool>`lower(${column}) like lower(${pattern}) escape '\\'`;
   });

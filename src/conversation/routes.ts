@@ -1,0 +1,175 @@
+import { Readable } from 'node:stream';
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import * as contentDisposition from 'content-disposition';
+import { Type } from 'typebox';
+import type { Accounts } from '../account/accounts.js';
+import { requireUser } from '../account/guard.js';
+import { codeOf } from '../errors.js';
+import type { Roles } from '../role/roles.js';
+import type { MessageRow, User } from '../store/schema.js';
+import { oneLine } from '../store/text.js';
+import { type Conversations, conversationIdPattern } from './conversations.js';
+import { type Exported, conversationJson, jsonOf, markdownOf, messageJson } from './export.js';
+
+export interface ConversationRoutesOptions {
+  readonly conversations: Conversations;
+  readonly roles: Roles;
+  readonly accounts: Accounts;
+}
+
+const exportedAtOnce = 500;
+const maxPosition = 2 ** 31 - 1;
+const title = Type.String({ minLength: 1, maxLength: 200 });
+const position = Type.Integer({ minimum: -1, maximum: maxPosition });
+const idParameter = Type.Object({ id: Type.String({ maxLength: 200 }) });
+const search = Type.Object({
+  q: Type.Optional(Type.String({ maxLength: 200 })),
+  status: Type.Optional(Type.Enum(['active', 'ended'])),
+  page: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
+  page_size: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+});
+const newConversation = Type.Object(
+  {
+    id: Type.Optional(Type.String({ pattern: conversationIdPattern })),
+    title: Type.Optional(title),
+    role_id: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
+  },
+  { additionalProperties: false },
+);
+const range = Type.Object({
+  before: Type.Optional(position),
+  after: Type.Optional(position),
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200 })),
+});
+
+export const conversationRoutes: FastifyPluginAsyncTypebox<ConversationRoutesOptions> = async (
+  app,
+  { conversations, roles, accounts },
+) => {
+  app.get('/', { schema: { querystring: search } }, async (request) => {
+    const user = await requireUser(accounts, request);
+    const { q, status, page = 1, page_size = 20 } = request.query;
+    const found = await conversations.list(user, { q, status, page, pageSize: page_size });
+    return {
+      success: true,
+      conversations: found.conversations.map(conversationJson),
+      page,
+      page_size,
+      total: found.total,
+    };
+  });
+
+  app.post('/', { schema: { body: newConversation } }, async (request, reply) => {
+    const user = await requireUser(accounts, request);
+    const { id, title, role_id } = request.body;
+    const roleId = role_id === undefined ? undefined : (await roles.find(role_id, user)).id;
+    const row = await conversations.create(user, { id, title, roleId });
+    return reply.code(201).send({ success: true, conversation: conversationJson(row) });
+  });
+
+  app.get('/:id', { schema: { params: idParameter } }, async (request) => {
+    const user = await requireUser(accounts, request);
+    const row = await conversations.find(request.params.id, user);
+    return { success: true, conversation: conversationJson(row) };
+  });
+
+  app.patch(
+    '/:id',
+    {
+      schema: {
+        params: idParameter,
+        body: Type.Object({ title }, { additionalProperties: false }),
+      },
+    },
+    async (request) => {
+      const user = await requireUser(accounts, request);
+      const row = await conversations.rename(request.params.id, user, request.body.title);
+      return { success: true, conversation: conversationJson(row) };
+    },
+  );
+
+  app.delete('/:id', { schema: { params: idParameter } }, async (request) => {
+    const user = await requireUser(accounts, request);
+    await conversations.remove(request.params.id, user);
+    return { success: true, message: 'the conversation was deleted' };
+  });
+
+  app.get(
+    '/:id/messages',
+    { schema: { params: idParameter, querystring: range } },
+    async (request) => {
+      const user = await requireUser(accounts, request);
+      const { id } = await conversations.find(request.params.id, user);
+      const { before, after, limit = 50 } = request.query;
+      const messages = await conversations.messages(id, { before, after, limit });
+      const total = await conversations.messageCount(id);
+      const start = messages[0]?.position ?? Math.min((after ?? -1) + 1, total);
+      const end = start + messages.length;
+      return {
+        success: true,
+        messages: messages.map(messageJson),
+        total,
+        // Pages are asked for by the position at the edge of this one.
+        has_before: start > 0,
+        has_after: end < total,
+      };
+    },
+  );
+
+  app.get(
+    '/:id/export',
+    {
+      schema: {
+        params: idParameter,
+        querystring: Type.Object({ format: Type.Optional(Type.Enum(['markdown', 'json'])) }),
+      },
+    },
+    async (request, reply) => {
+      const user = await requireUser(accounts, request);
+      const conversation = await conversations.find(request.params.id, user);
+      const exported: Exported = {
+        conversation,
+        userName: user.nickname ?? user.display_name,
+        role: await roleOf(roles, conversation.role_id, user),
+        messages: everything(conversations, conversation.id),
+      };
+      const isJson = request.query.format === 'json';
+      const name = `${fileName(conversation.title)}.${isJson ? 'json' : 'md'}`;
+      return reply
+        .headers({
+          'content-disposition': contentDisposition.create(name),
+          'cache-control': 'private, no-store',
+          'x-content-type-options': 'nosniff',
+        })
+        .type(isJson ? 'application/json; charset=utf-8' : 'text/markdown; charset=utf-8')
+        .send(Readable.from(isJson ? jsonOf(exported) : markdownOf(exported)));
+    },
+  );
+};
+
+/** The role by name, unless it was deleted or is private again. */
+async function roleOf(roles: Roles, id: string | null, user: User): Promise<Exported['role']> {
+  if (id === null) return undefined;
+  try {
+    return await roles.find(id, user);
+  } catch (error) {
+    if (codeOf(error) === 'ROLE_NOT_FOUND') return undefined;
+    throw error;
+  }
+}
+
+/** Page by page, so that a long conversation needs no more memory than a short one. */
+async function* everything(conversations: Conversations, id: string): AsyncGenerator<MessageRow> {
+  for (let after = -1; ;) {
+    const page = await conversations.messages(id, { after, limit: exportedAtOnce });
+    yield* page;
+    const last = page.at(-1);
+    if (last === undefined || page.length < exportedAtOnce) return;
+    after = last.position;
+  }
+}
+
+function fileName(title: string | null): string {
+  const name = oneLine((title ?? '').replace(/[/\\:*?"<>|]/g, ' '));
+  return [...name].slice(0, 80).join('').replace(/^\.+/, '').trim() || 'conversation';
+}

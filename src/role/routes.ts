@@ -1,0 +1,178 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { type Static, Type } from 'typebox';
+import type { Accounts } from '../account/accounts.js';
+import { bearerUser, requireUser } from '../account/guard.js';
+import { CodedError } from '../errors.js';
+import type { TempFileStore } from '../tempfile/store.js';
+import { type Portrait, portraitOf } from './portrait.js';
+import type { Role, RoleFields, Roles, Viewer } from './roles.js';
+
+export interface RoleRoutesOptions {
+  readonly roles: Roles;
+  readonly accounts: Accounts;
+  /** Where uploaded pictures lie. */
+  readonly files: TempFileStore;
+}
+
+const orNull = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+const optional = {
+  gender: Type.Optional(orNull(Type.String({ minLength: 1, maxLength: 40 }))),
+  age: Type.Optional(orNull(Type.Integer({ minimum: 0, maximum: 200 }))),
+  language: Type.Optional(orNull(Type.String({ minLength: 2, maxLength: 35 }))),
+  voice: Type.Optional(orNull(Type.String({ pattern: '^[\\x21-\\x7e]{1,128}$' }))),
+  greeting: Type.Optional(orNull(Type.String({ maxLength: 1000 }))),
+  is_public: Type.Optional(Type.Boolean()),
+  consent: Type.Optional(Type.Boolean()),
+};
+const name = Type.String({ minLength: 1, maxLength: 80 });
+const personality = Type.String({ maxLength: 4000 });
+const fileId = Type.String({ minLength: 1, maxLength: 200 });
+
+const newRole = Type.Object(
+  { ...optional, name, personality, image_id: Type.Optional(fileId) },
+  { additionalProperties: false },
+);
+const changedRole = Type.Object(
+  {
+    ...optional,
+    name: Type.Optional(name),
+    personality: Type.Optional(personality),
+    image_id: Type.Optional(orNull(fileId)),
+  },
+  { additionalProperties: false },
+);
+const search = Type.Object({
+  q: Type.Optional(Type.String({ maxLength: 200 })),
+  mine: Type.Boolean({ default: false }),
+  page: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 1 }),
+  page_size: Type.Integer({ minimum: 1, maximum: 100, default: 20 }),
+});
+const idParameter = Type.Object({ id: Type.String({ maxLength: 200 }) });
+
+export const roleRoutes: FastifyPluginAsyncTypebox<RoleRoutesOptions> = async (
+  app,
+  { roles, accounts, files },
+) => {
+  const json = (role: Role, viewer: Viewer | undefined) => roleJson(roles, role, viewer);
+
+  app.get('/', { schema: { querystring: Type.Partial(search) } }, async (request) => {
+    const { q, mine = false, page = 1, page_size = 20 } = request.query;
+    const viewer = mine
+      ? await requireUser(accounts, request)
+      : await bearerUser(accounts, request);
+    const found = await roles.list(viewer, { q, mine, page, pageSize: page_size });
+    return {
+      success: true,
+      roles: found.roles.map((role) => json(role, viewer)),
+      page,
+      page_size,
+      total: found.total,
+    };
+  });
+
+  app.post('/', { schema: { body: newRole } }, async (request, reply) => {
+    const owner = await requireUser(accounts, request);
+    const { body } = request;
+    const portrait = await newPortrait(files, body.image_id, body.consent);
+    const role = await roles.create(
+      owner,
+      {
+        name: body.name,
+        personality: body.personality,
+        gender: body.gender ?? null,
+        age: body.age ?? null,
+        language: body.language ?? null,
+        voice: body.voice ?? null,
+        greeting: body.greeting ?? null,
+        isPublic: body.is_public ?? false,
+      },
+      portrait ?? undefined,
+    );
+    request.log.info({ role: role.id, user: owner.id }, 'role created');
+    return reply.code(201).send({ success: true, role: json(role, owner) });
+  });
+
+  app.get('/:id', { schema: { params: idParameter } }, async (request) => {
+    const viewer = await bearerUser(accounts, request);
+    const role = await roles.find(request.params.id, viewer);
+    return { success: true, role: json(role, viewer) };
+  });
+
+  app.patch('/:id', { schema: { params: idParameter, body: changedRole } }, async (request) => {
+    const owner = await requireUser(accounts, request);
+    const { id } = await roles.owned(request.params.id, owner);
+    const { body } = request;
+    const portrait = await newPortrait(files, body.image_id, body.consent);
+    const role = await roles.update(id, owner, changesOf(body), portrait);
+    return { success: true, role: json(role, owner) };
+  });
+
+  app.delete('/:id', { schema: { params: idParameter } }, async (request) => {
+    const owner = await requireUser(accounts, request);
+    await roles.remove(request.params.id, owner);
+    request.log.info({ role: request.params.id, user: owner.id }, 'role deleted');
+    return { success: true, message: 'the role and its portrait were deleted' };
+  });
+
+  app.get('/portraits/:id', { schema: { params: idParameter } }, async (request, reply) => {
+    const { id } = request.params;
+    const etag = `"${id}"`;
+    const isKnown = knows(request.headers['if-none-match'], etag);
+    const portrait = isKnown ? undefined : await roles.portraitById(id);
+    if (isKnown ? !(await roles.hasPortrait(id)) : portrait === undefined) {
+      throw new CodedError('NOT_FOUND', 'there is no such portrait; its role may show another now');
+    }
+    // An id always names the same picture.
+    reply.headers({
+      etag,
+      'cache-control': 'private, max-age=31536000, immutable',
+      'x-content-type-options': 'nosniff',
+    });
+    if (portrait === undefined) return reply.code(304).send();
+    return reply.type(portrait.mime).send(Buffer.from(portrait.data));
+  });
+};
+
+/** The uploaded picture, null where the old one is to go, undefined where nothing is said of it. */
+async function newPortrait(
+  files: TempFileStore,
+  imageId: string | null | undefined,
+  consent: boolean | undefined,
+): Promise<Portrait | null | undefined> {
+  if (imageId === undefined || imageId === null) return imageId;
+  if (consent !== true) {
+    throw new CodedError(
+      'CONSENT_REQUIRED',
+      'a portrait needs "consent": true, which says that whoever it shows agrees to this use',
+    );
+  }
+  return portraitOf(files, imageId);
+}
+
+function changesOf(body: Static<typeof changedRole>): Partial<RoleFields> {
+  const { is_public, consent: _consent, image_id: _image, ...fields } = body;
+  return { ...fields, ...(is_public === undefined ? {} : { isPublic: is_public }) };
+}
+
+function roleJson(roles: Roles, role: Role, viewer: Viewer | undefined) {
+  return {
+    role_id: role.id,
+    name: role.name,
+    gender: role.gender,
+    age: role.age,
+    personality: role.personality,
+    language: role.language,
+    voice: role.voice,
+    greeting: role.greeting,
+    is_public: role.is_public === 1,
+    is_bundled: role.owner_id === null,
+    is_mine: viewer !== undefined && role.owner_id === viewer.id,
+    image_url: roles.imageUrl(role) || null,
+    created_at: new Date(role.created_at).toISOString(),
+  };
+}
+
+function knows(ifNoneMatch: string | undefined, etag: string): boolean {
+  const known = (ifNoneMatch ?? '').split(',').map((tag) => tag.trim().replace(/^W\//, ''));
+  return known.includes(etag) || known.includes('*');
+}
