@@ -44,6 +44,13 @@ export interface StoreOptions {
   readonly now?: () => number;
 }
 
+export interface SaveOptions {
+  /** A UUID that no other file has; chosen here by default. */
+  readonly id?: string;
+  /** Whether the file survives a crash of the machine; faster when it need not. */
+  readonly isDurable?: boolean;
+}
+
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const partName = /\.([A-Za-z0-9-]+)\.(\d+)\.part$/;
 /** Another process may still be writing its unfinished folder: it is left alone for this long. */
@@ -72,8 +79,11 @@ export class TempFileStore {
   }
 
   /** Stores a stream; refuses with a code, leaving nothing behind. */
-  async save(source: AsyncIterable<Uint8Array>, originalName: string): Promise<FileRecord> {
-    const id = randomUUID();
+  async save(
+    source: AsyncIterable<Uint8Array>,
+    originalName: string,
+    { id = randomUUID(), isDurable = true }: SaveOptions = {},
+  ): Promise<FileRecord> {
     const part = this.#partPath(id);
     this.#active.add(part);
     try {
@@ -82,7 +92,7 @@ export class TempFileStore {
       let received: Received;
       try {
         received = await this.#receive(source, file);
-        await file.datasync();
+        if (isDurable) await file.datasync();
       } finally {
         await file.close();
       }
@@ -94,7 +104,7 @@ export class TempFileStore {
         createdAt: now,
         expiresAt: now + this.#options.expiryMs,
       };
-      await writeDurably(join(part, 'meta.json'), JSON.stringify(record));
+      await writeMeta(join(part, 'meta.json'), JSON.stringify(record), isDurable);
       await rename(part, join(this.#options.folder, id));
       return record;
     } catch (error) {
@@ -254,11 +264,11 @@ async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
   }
 }
 
-async function writeDurably(path: string, text: string): Promise<void> {
+async function writeMeta(path: string, text: string, isDurable: boolean): Promise<void> {
   const file = await open(path, 'wx', 0o600);
   try {
     await file.writeFile(text);
-    await file.datasync();
+    if (isDurable) await file.datasync();
   } finally {
     await file.close();
   }

@@ -1,0 +1,80 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CodedError } from '../errors.js';
+import { durationOf, recordingOf } from '../media/recording.js';
+import type { Recording } from '../speech/speech.js';
+import type { Charge, Turn, TurnInput } from './turn.js';
+import { until } from './until.js';
+
+/** What a recording says. */
+export interface Heard {
+  /** Undefined when the recogniser knows no words (`parrot`). */
+  readonly text: string | undefined;
+  readonly fileId: string;
+  readonly seconds: number;
+  readonly charge: Charge | undefined;
+}
+
+interface Stored {
+  readonly recording: Recording;
+  readonly fileId: string;
+  /** Settles when the file can be fetched. */
+  readonly saved: Promise<unknown>;
+}
+
+/** Takes the recording, pays for it and has it recognised. */
+export async function hear(
+  turn: Turn,
+  input: Extract<TurnInput, { type: 'upload' | 'recording' }>,
+): Promise<Heard> {
+  const { signal, session } = turn;
+  const { recogniser, config } = session.services;
+  const { recording, fileId, saved } =
+    input.type === 'upload' ? await uploaded(turn, input.fileId) : await recorded(turn, input);
+  session.progress(turn, 'recognising');
+  saved.catch(() => undefined);
+
+  const { maxAudioSeconds } = config.tasks;
+  const seconds = await durationOf(recording, { signal, maxSeconds: maxAudioSeconds });
+  const charge = await until(
+    turn.reserve({ messages: 1, audio_seconds: Math.ceil(seconds) }),
+    signal,
+  );
+  // only a service that fetches the recording itself has to wait for its file
+  if (config.isPublic) await saved;
+  const publicUrl = config.isPublic ? session.files.url(fileId) : undefined;
+  const language = session.setup.role.language ?? undefined;
+  const text = await until(
+    recogniser.recognise({ ...recording, publicUrl }, { signal, language }),
+    signal,
+  );
+  await until(saved, signal);
+  if (text !== undefined && text.trim() === '') {
+    throw new CodedError(
+      'SPEECH_NOT_UNDERSTOOD',
+      'no words were recognised in the recording; speak louder or nearer and try again',
+    );
+  }
+  return { text: text?.trim(), fileId, seconds, charge };
+}
+
+async function uploaded(turn: Turn, fileId: string): Promise<Stored> {
+  const { session, signal } = turn;
+  const { store } = session.services;
+  session.progress(turn, 'recognising');
+  const record = await until(session.files.use(fileId, ['audio', 'video']), signal);
+  const data = await until(readFile(join(store.folder, store.relativeDataPath(record))), signal);
+  const { mime, extension } = record;
+  return { recording: { data, mime, extension }, fileId, saved: Promise.resolve() };
+}
+
+async function recorded(
+  turn: Turn,
+  input: Extract<TurnInput, { type: 'recording' }>,
+): Promise<Stored> {
+  turn.session.progress(turn, 'recording');
+  const arrived = await until(input.recording, turn.signal);
+  const recording = await recordingOf(arrived.data, { sampleRate: arrived.sampleRate });
+  const { id, saved } = turn.save(recording.data, `recording.${recording.extension}`);
+  return { recording, fileId: id, saved };
+}

@@ -1,0 +1,240 @@
+import { randomUUID } from 'node:crypto';
+import { isAlive } from '../alive.js';
+import { OwnedFiles } from './files.js';
+import type { SessionServices } from './services.js';
+
+/** Names in Redis of what sessions own. */
+const keys = {
+  owner: (fileId: string) => `file_owner:${fileId}`,
+  files: (sessionId: string) => `session_files:${sessionId}`,
+  tasks: (sessionId: string) => `session_tasks:${sessionId}`,
+  live: (process: string) => `live_sessions:${process}`,
+  /** Sorted set: the processes that hold sessions, by the time of their last heartbeat. */
+  processes: 'session_processes',
+} as const;
+
+/** A file is its first owner's: 1 when that is (now) the session. */
+const claimScript = `
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('SADD', KEYS[2], ARGV[3])
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+return 1`;
+
+/** Notes that a process lives; answers all processes and how long ago (ms) each was heard. */
+const beatScript = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+local all = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+for i = 2, #all, 2 do all[i] = tostring(now - all[i]) end
+return all`;
+
+/** Removes a process that holds nothing any more. */
+const retireScript = `
+if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('ZREM', KEYS[1], ARGV[1]) end`;
+
+export interface RegistryTimes {
+  readonly beatMs?: number;
+  /** A process that was not heard for this long is dead. */
+  readonly deadMs?: number;
+}
+
+export type RegistryServices = Pick<
+  SessionServices,
+  'config' | 'log' | 'store' | 'redis' | 'tasks'
+>;
+
+/**
+ * Who owns what, in Redis: a process that dies leaves a list of its sessions, their files and
+ * their tasks, and another one clears them away.
+ */
+export class Registry {
+  readonly services: RegistryServices;
+  readonly process: string;
+  readonly #times: Required<RegistryTimes>;
+  readonly #known = new Set<string>();
+  readonly #watches = new Set<() => void>();
+  readonly #expiryMs: number;
+  #timer: NodeJS.Timeout | undefined;
+  #lastBeat = 0;
+  #round: Promise<void> | undefined;
+
+  constructor(services: RegistryServices, times: RegistryTimes = {}) {
+    this.services = services;
+    const { hostName, tempFiles } = services.config;
+    this.process = `${hostName}.${process.pid}.${randomUUID()}`;
+    this.#times = { beatMs: 5000, deadMs: 20_000, ...times };
+    // a little longer than the files themselves live
+    this.#expiryMs = Math.ceil(tempFiles.expiryMs + 3_600_000);
+  }
+
+  /** Notes that this process lives and clears up after dead ones, now and from time to time. */
+  async start(): Promise<void> {
+    await this.round();
+    this.#timer = setInterval(() => void this.round(), this.#times.beatMs).unref();
+  }
+
+  /** What is not cleared away by now is left to the next process. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#round;
+    for (const stop of this.#watches) stop();
+    const { redis } = this.services;
+    await redis.eval(retireScript, 2, keys.processes, keys.live(this.process), this.process);
+  }
+
+  /** Registers a session before it owns anything. */
+  async add(sessionId: string): Promise<OwnedFiles> {
+    this.#known.add(sessionId);
+    await this.services.redis.sadd(keys.live(this.process), sessionId);
+    return new OwnedFiles(sessionId, this);
+  }
+
+  async claim(sessionId: string, fileId: string): Promise<boolean> {
+    const { redis } = this.services;
+    const names = [keys.owner(fileId), keys.files(sessionId)];
+    return (await redis.eval(claimScript, 2, ...names, sessionId, this.#expiryMs, fileId)) === 1;
+  }
+
+  async disown(sessionId: string, fileIds: readonly string[]): Promise<void> {
+    if (fileIds.length === 0) return;
+    const { redis } = this.services;
+    await redis
+      .multi()
+      .del(...fileIds.map(keys.owner))
+      .srem(keys.files(sessionId), ...fileIds)
+      .exec();
+  }
+
+  async addTask(sessionId: string, taskId: string): Promise<void> {
+    const { redis, config } = this.services;
+    const key = keys.tasks(sessionId);
+    await redis.multi().sadd(key, taskId).pexpire(key, Math.ceil(config.tasks.stateMs)).exec();
+  }
+
+  async forgetTask(sessionId: string, taskId: string): Promise<void> {
+    await this.services.redis.srem(keys.tasks(sessionId), taskId);
+  }
+
+  /** The session is over; `isClean`: and nothing of it is left but what withdrawn tasks make. */
+  async forget(sessionId: string, isClean: boolean): Promise<void> {
+    this.#known.delete(sessionId);
+    if (!isClean) return;
+    const { redis } = this.services;
+    if ((await redis.scard(keys.tasks(sessionId))) > 0) return;
+    await redis.srem(keys.live(this.process), sessionId);
+  }
+
+  /** Cancels a task and stays until it is over, because it may still bring a video. */
+  async withdraw(sessionId: string, taskId: string): Promise<void> {
+    const { tasks, log } = this.services;
+    try {
+      const outcome = await tasks.cancel(taskId);
+      if (outcome === 'ended' || outcome === 'stopping') {
+        this.#awaitVideo(sessionId, taskId);
+        return;
+      }
+    } catch (error) {
+      log.error({ err: error, task: taskId, session: sessionId }, 'a task was not cancelled');
+      return;
+    }
+    await this.#taskIsOver(sessionId, taskId);
+  }
+
+  #awaitVideo(sessionId: string, taskId: string): void {
+    const { tasks, store, log, config } = this.services;
+    let stop = (): void => undefined;
+    const end = () => {
+      clearTimeout(timer);
+      this.#watches.delete(end);
+      stop();
+    };
+    const timer = setTimeout(end, Math.min(config.tasks.stateMs, 2 ** 31 - 1)).unref();
+    this.#watches.add(end);
+    stop = tasks.watch(taskId, ({ status, video_file_id: videoId }) => {
+      if (status !== 'completed' && status !== 'failed') return;
+      setImmediate(end);
+      void (async () => {
+        if (videoId !== undefined) await store.remove(videoId);
+        await this.#taskIsOver(sessionId, taskId);
+      })().catch((error: unknown) => {
+        log.error({ err: error, task: taskId, file: videoId }, 'a late video was not deleted');
+      });
+    });
+  }
+
+  async #taskIsOver(sessionId: string, taskId: string): Promise<void> {
+    await this.forgetTask(sessionId, taskId);
+    if (this.#known.has(sessionId)) return;
+    const { redis } = this.services;
+    const [files, tasks] = await Promise.all([
+      redis.scard(keys.files(sessionId)),
+      redis.scard(keys.tasks(sessionId)),
+    ]);
+    if (files === 0 && tasks === 0) await redis.srem(keys.live(this.process), sessionId);
+  }
+
+  /** One heartbeat and one look for what dead processes, or failures of our own, left behind. */
+  async round(): Promise<void> {
+    this.#round ??= this.#beat()
+      .catch((error: unknown) => {
+        this.services.log.error({ err: error }, 'sessions of ended processes were not cleared');
+      })
+      .finally(() => (this.#round = undefined));
+    return this.#round;
+  }
+
+  async #beat(): Promise<void> {
+    const { redis } = this.services;
+    const answer = (await redis.eval(beatScript, 1, keys.processes, this.process)) as string[];
+    // after a gap of our own, for instance of Redis, the others get time to be heard again
+    const gap = performance.now() - this.#lastBeat;
+    const isLate = this.#lastBeat > 0 && gap > this.#times.deadMs / 2;
+    this.#lastBeat = performance.now();
+    await this.#clearOwn();
+    if (isLate) return;
+    for (let i = 0; i < answer.length; i += 2) {
+      const name = answer[i] as string;
+      if (name !== this.process && this.#isDead(name, Number(answer[i + 1]))) {
+        await this.#inherit(name);
+      }
+    }
+  }
+
+  #isDead(name: string, silentMs: number): boolean {
+    if (silentMs > this.#times.deadMs) return true;
+    const [host, pid] = name.split('.');
+    return host === this.services.config.hostName && !isAlive(Number(pid));
+  }
+
+  async #inherit(name: string): Promise<void> {
+    const { redis, log } = this.services;
+    for (const sessionId of await redis.smembers(keys.live(name))) {
+      const moved = await redis.smove(keys.live(name), keys.live(this.process), sessionId);
+      if (moved === 0) continue;
+      log.info({ session: sessionId, process: name }, 'clearing up after a process that ended');
+      await this.#clear(sessionId);
+    }
+    await redis.eval(retireScript, 2, keys.processes, keys.live(name), name);
+  }
+
+  /** Sessions that ended here with something left to delete. */
+  async #clearOwn(): Promise<void> {
+    for (const sessionId of await this.services.redis.smembers(keys.live(this.process))) {
+      if (!this.#known.has(sessionId)) await this.#clear(sessionId);
+    }
+  }
+
+  async #clear(sessionId: string): Promise<void> {
+    const { redis } = this.services;
+    const files = new OwnedFiles(sessionId, this);
+    const [ids, tasks] = await Promise.all([
+      redis.smembers(keys.files(sessionId)),
+      redis.smembers(keys.tasks(sessionId)),
+    ]);
+    files.adopt(ids, tasks);
+    await files.clear();
+  }
+}

@@ -1,0 +1,94 @@
+import { randomUUID } from 'node:crypto';
+import { CodedError, type ErrorCode, errorCodes } from '../errors.js';
+import type { TaskUpdate } from '../task/update.js';
+import type { Turn } from './turn.js';
+import { until } from './until.js';
+
+/** Has the portrait speak `audioId`, which lasts `seconds`; the address of the video. */
+export async function render(turn: Turn, audioId: string, seconds: number): Promise<string> {
+  const { session, signal } = turn;
+  const { tasks } = session.services;
+  const charge = await until(turn.reserve({ video_seconds: Math.ceil(seconds) }), signal);
+  const refImageId = await until(session.portrait(), signal);
+  const taskId = randomUUID();
+  const submitted = (async () => {
+    await session.files.addTask(taskId);
+    return await tasks.submit({ taskId, sessionId: session.id, refImageId, audioId });
+  })();
+  // a turn that is cut takes its task along, even one that is only now being queued
+  const onCut = () =>
+    turn.later(submitted.catch(() => undefined).then(() => session.files.withdraw(taskId)));
+  signal.addEventListener('abort', onCut, { once: true });
+  let last: TaskUpdate;
+  try {
+    const { position } = await until(submitted, signal);
+    turn.emit({
+      type: 'task-submitted',
+      turn: turn.number,
+      taskId,
+      position,
+      message: waitingMessage(position),
+    });
+    last = await lastUpdate(turn, taskId);
+  } catch (error) {
+    if (!signal.aborted) {
+      signal.removeEventListener('abort', onCut);
+      void session.files.forgetTask(taskId);
+    }
+    throw named(error, taskId);
+  }
+  signal.removeEventListener('abort', onCut);
+  const videoId = last.video_file_id;
+  if (last.status === 'failed' || videoId === undefined) {
+    void session.files.forgetTask(taskId);
+    throw named(taskFailure(last), taskId);
+  }
+  await session.files.keepVideo(taskId, videoId);
+  if (charge !== undefined) charge.earned = true;
+  const videoUrl = session.files.url(videoId);
+  turn.emit({ type: 'task-result', turn: turn.number, taskId, videoUrl });
+  return videoUrl;
+}
+
+/** Passes progress on until the task is over. */
+async function lastUpdate(turn: Turn, taskId: string): Promise<TaskUpdate> {
+  const { tasks } = turn.session.services;
+  let stop: (() => void) | undefined;
+  try {
+    const over = new Promise<TaskUpdate>((resolve) => {
+      stop = tasks.watch(taskId, (update) => {
+        if (update.status === 'completed' || update.status === 'failed') return resolve(update);
+        turn.emit({
+          type: 'task-progress',
+          turn: turn.number,
+          taskId,
+          status: update.status,
+          percentage: update.percentage,
+          message: update.message,
+        });
+      });
+    });
+    return await until(over, turn.signal);
+  } finally {
+    stop?.();
+  }
+}
+
+function waitingMessage(position: number): string {
+  return position === 0
+    ? 'the video is next in the queue'
+    : `the video waits in the queue behind ${position} other${position === 1 ? '' : 's'}`;
+}
+
+function taskFailure({ code, error }: TaskUpdate): CodedError {
+  const known = code !== undefined && Object.hasOwn(errorCodes, code);
+  return new CodedError(
+    known ? (code as ErrorCode) : 'INTERNAL',
+    error ?? 'the video could not be made; the worker gave no reason',
+  );
+}
+
+/** An error that says which task it is about. */
+function named(error: unknown, taskId: string): unknown {
+  return typeof error === 'object' && error !== null ? Object.assign(error, { taskId }) : error;
+}

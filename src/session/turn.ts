@@ -1,0 +1,362 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Reservation } from '../account/quota.js';
+import type { QuotaKind } from '../config.js';
+import { partsOf } from '../dialogue/parts.js';
+import { CodedError, codeOf } from '../errors.js';
+import { joinSpeech } from '../media/pcm.js';
+import { secondsOf } from '../media/recording.js';
+import { wavFile } from '../media/wav.js';
+import { characterOf } from '../role/roles.js';
+import type { Speech } from '../speech/speech.js';
+import { type Heard, hear } from './hearing.js';
+import type { ChatEntry, SessionEvent } from './events.js';
+import type { Collected } from './recording.js';
+import { render } from './rendering.js';
+import type { Session } from './session.js';
+import { spoken } from './speaking.js';
+import { piecesUntil, until } from './until.js';
+
+export type TurnInput =
+  | {
+      readonly type: 'text';
+      readonly text: string;
+      /** Already made for this turn; otherwise one message is reserved. */
+      readonly reservation?: Reservation | undefined;
+      /** Segments of the conversation that this turn answers. */
+      readonly segmentIds?: readonly string[] | undefined;
+    }
+  /** A file the client uploaded. */
+  | { readonly type: 'upload'; readonly fileId: string }
+  /** A recording from frames. */
+  | {
+      readonly type: 'recording';
+      readonly recording: Promise<Collected>;
+    }
+  | { readonly type: 'announcement'; readonly parts: readonly string[]; readonly pauseMs: number };
+
+/** What was reserved for a turn. */
+export interface Charge {
+  readonly reservation: Reservation;
+  actual: Partial<Record<QuotaKind, number>>;
+  /** Whether what was paid for came about. */
+  earned: boolean;
+}
+
+const maxUtterances = 40;
+
+/** From what the user said to the whole reply. Once cut, a turn emits nothing. */
+export class Turn {
+  readonly number: number;
+  readonly session: Session;
+  readonly #input: TurnInput;
+  readonly #id = randomUUID();
+  readonly #abort = new AbortController();
+  readonly #charges: Charge[] = [];
+  /** Files of this turn that the client was not told of. */
+  readonly #unfinished = new Set<string>();
+  readonly #leftovers: Promise<unknown>[] = [];
+  readonly #spoken: string[] = [];
+  #userText: string | undefined;
+  #segmentIds: readonly string[] = [];
+  /** Speech of a written conversation, to be stored as a segment. */
+  #segment: { readonly text: string; readonly seconds: number } | undefined;
+  #reply: ChatEntry | undefined;
+  #lastTaskEvent: SessionEvent | undefined;
+  #isOver = false;
+
+  constructor(session: Session, number: number, input: TurnInput) {
+    this.session = session;
+    this.number = number;
+    this.#input = input;
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  /** The latest news of the running task, for a client that missed some. */
+  get lastTaskEvent(): SessionEvent | undefined {
+    return this.#isOver ? undefined : this.#lastTaskEvent;
+  }
+
+  /** Resolves when the client has heard the end of it; never rejects for what went wrong in it. */
+  async run(): Promise<void> {
+    const { log } = this.session.services;
+    try {
+      await this.#go();
+    } catch (error) {
+      if (!this.signal.aborted) {
+        log.warn({ err: error, session: this.session.id, turn: this.number }, 'a turn failed');
+        this.emit(failure(error, this.number));
+      }
+    } finally {
+      this.#finish();
+    }
+  }
+
+  /** Stops everything at once; what was announced stays. */
+  cut(): void {
+    this.#finish();
+  }
+
+  /** Afterwards nothing of the turn is left but what belongs to the session. */
+  async settle(): Promise<void> {
+    await Promise.allSettled(this.#leftovers);
+    await this.session.files.remove([...this.#unfinished]);
+  }
+
+  emit(event: SessionEvent): void {
+    if (this.#isOver) return;
+    if (event.type === 'task-submitted' || event.type === 'task-progress') {
+      this.#lastTaskEvent = event;
+    }
+    this.session.emit(event);
+  }
+
+  /** Reserves for the session's user; who has no account is not counted. */
+  async reserve(amounts: Partial<Record<QuotaKind, number>>): Promise<Charge | undefined> {
+    const { user } = this.session.setup;
+    if (user === undefined) return undefined;
+    const reservation = await this.session.services.quota.reserve(user, amounts);
+    return this.#charge(reservation, amounts);
+  }
+
+  /** Stores a file that is deleted with the turn unless it is announced. */
+  save(data: Uint8Array, name: string): { readonly id: string; readonly saved: Promise<unknown> } {
+    const id = randomUUID();
+    this.#unfinished.add(id);
+    const saved = this.session.files.save(data, name, id);
+    this.later(saved);
+    return { id, saved };
+  }
+
+  /** The address of a file the client is told of. */
+  announce(fileId: string): string {
+    this.#unfinished.delete(fileId);
+    return this.session.files.url(fileId);
+  }
+
+  /** Work that goes on when the turn is over. */
+  later(work: Promise<unknown>): void {
+    work.catch(() => undefined);
+    this.#leftovers.push(work);
+  }
+
+  #charge(reservation: Reservation, actual: Charge['actual']): Charge {
+    const charge = { reservation, actual, earned: false };
+    if (this.#isOver) this.later(reservation.release());
+    else this.#charges.push(charge);
+    return charge;
+  }
+
+  async #go(): Promise<void> {
+    const input = this.#input;
+    if (input.type === 'announcement') return this.#announce(input.parts, input.pauseMs);
+    if (input.type === 'text') {
+      const charge =
+        input.reservation === undefined
+          ? await this.reserve({ messages: 1 })
+          : this.#charge(input.reservation, { messages: 1 });
+      this.#segmentIds = input.segmentIds ?? [];
+      this.#say('user', input.text);
+      await this.#answer(input.text, charge);
+      return;
+    }
+    const heard = await hear(this, input);
+    const isWritten = this.session.setup.mode === 'text';
+    if (heard.text === undefined && isWritten) throw wordless();
+    if (isWritten) this.#segment = { text: heard.text ?? '', seconds: heard.seconds };
+    this.emit({
+      type: 'recognised',
+      turn: this.number,
+      text: heard.text ?? '',
+      audioUrl: isWritten ? undefined : this.announce(heard.fileId),
+      seconds: heard.seconds,
+    });
+    this.#say('user', heard.text ?? '', isWritten ? undefined : heard.fileId);
+    if (heard.text === undefined) await this.#parrot(heard);
+    else await this.#answer(heard.text, heard.charge);
+  }
+
+  async #announce(parts: readonly string[], pauseMs: number): Promise<void> {
+    this.session.progress(this, 'replying');
+    for (const [index, text] of parts.entries()) {
+      if (index > 0 && pauseMs > 0) await sleep(pauseMs, undefined, { signal: this.signal });
+      this.emit({ type: 'reply-text', turn: this.number, index, total: parts.length, text });
+      this.#spoken.push(text);
+    }
+    this.#say('ai', parts.join(' '));
+  }
+
+  async #answer(text: string, charge: Charge | undefined): Promise<void> {
+    this.session.progress(this, 'replying');
+    const pieces = this.session.services.dialogue.reply(
+      {
+        text,
+        history: this.#history(),
+        character: characterOf(this.session.setup.role),
+        userProfile: this.session.setup.userProfile,
+      },
+      { signal: this.signal },
+    );
+    if (this.session.setup.mode === 'text') await this.#write(pieces, charge);
+    else await this.#speak(pieces, charge);
+  }
+
+  /** What was said before this turn. */
+  #history(): { speaker: 'user' | 'ai'; text: string }[] {
+    return this.session.history
+      .slice(0, -1)
+      .filter((entry) => entry.text !== '')
+      .slice(-maxUtterances)
+      .map(({ speaker, text }) => ({ speaker, text }));
+  }
+
+  async #write(pieces: AsyncIterable<string>, charge: Charge | undefined): Promise<void> {
+    let text = '';
+    for await (const piece of piecesUntil(pieces, this.signal)) text += piece;
+    const parts = partsOf(text);
+    if (parts.length === 0) throw nothingSaid();
+    if (charge !== undefined) charge.earned = true;
+    for (const [index, part] of parts.entries()) {
+      this.emit({ type: 'reply-text', turn: this.number, index, total: parts.length, text: part });
+      this.#spoken.push(part);
+    }
+    this.#say('ai', parts.join(' '));
+  }
+
+  async #speak(pieces: AsyncIterable<string>, charge: Charge | undefined): Promise<void> {
+    const { setup, services } = this.session;
+    const options = {
+      signal: this.signal,
+      voice: setup.voice ?? setup.role.voice ?? undefined,
+      rate: setup.rate,
+      pitch: setup.pitch,
+      language: setup.role.language ?? undefined,
+    };
+    const speeches: Speech[] = [];
+    const files: string[] = [];
+    const speak = (text: string) => services.synthesiser.speak(text, options);
+    for await (const { text, speech, isLast } of spoken(pieces, speak, this.signal)) {
+      const { id, saved } = this.save(wavFile(speech.pcm, speech.sampleRate), 'reply.wav');
+      await until(saved, this.signal);
+      if (charge !== undefined) charge.earned = true;
+      const audioUrl = this.announce(id);
+      const index = files.length;
+      this.emit({ type: 'reply-audio', turn: this.number, index, isLast, text, audioUrl });
+      this.#spoken.push(text);
+      speeches.push(speech);
+      files.push(id);
+    }
+    const [first] = files;
+    if (first === undefined) throw nothingSaid();
+    this.#say('ai', this.#words(), first);
+    const whole = joinSpeech(speeches);
+    if (setup.mode !== 'video') {
+      if (files.length > 1) this.later(this.#keepWhole(whole));
+      return;
+    }
+    const audioId = files.length === 1 ? first : await this.#keepWhole(whole);
+    await this.#render(audioId, secondsOf(whole));
+  }
+
+  #words(): string {
+    return this.#spoken.filter(Boolean).join(' ');
+  }
+
+  /** One file of all sentences, for the history and for tasks. */
+  async #keepWhole(speech: Speech): Promise<string> {
+    const { files } = this.session;
+    const { id } = await files.save(wavFile(speech.pcm, speech.sampleRate), 'reply.wav');
+    if (this.#reply !== undefined) {
+      this.#reply = this.session.amend(this.#reply, { audioUrl: files.url(id) });
+    }
+    return id;
+  }
+
+  /** The reply is the user's own recording. */
+  async #parrot(heard: Heard): Promise<void> {
+    const { fileId, seconds, charge } = heard;
+    this.session.progress(this, 'replying');
+    if (charge !== undefined) charge.earned = true;
+    const audioUrl = this.session.files.url(fileId);
+    this.emit({
+      type: 'reply-audio',
+      turn: this.number,
+      index: 0,
+      isLast: true,
+      text: '',
+      audioUrl,
+    });
+    this.#say('ai', '', fileId);
+    if (this.session.setup.mode === 'video') await this.#render(fileId, seconds);
+  }
+
+  async #render(audioId: string, seconds: number): Promise<void> {
+    this.session.progress(this, 'rendering');
+    const videoUrl = await render(this, audioId, seconds);
+    if (this.#reply !== undefined) this.#reply = this.session.amend(this.#reply, { videoUrl });
+  }
+
+  #say(speaker: 'user' | 'ai', text: string, fileId?: string): void {
+    const audioUrl = fileId === undefined ? undefined : this.session.files.url(fileId);
+    const entry: ChatEntry = { speaker, text, audioUrl };
+    if (speaker === 'user') this.#userText = text;
+    else this.#reply = entry;
+    this.session.remember(entry);
+  }
+
+  /** Once: from here on the turn is silent. What it did is put down in the background. */
+  #finish(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#abort.abort(new CodedError('TASK_CANCELLED', 'the turn was cut short'));
+    if (this.#reply === undefined && this.#spoken.length > 0) this.#say('ai', this.#words());
+    for (const { reservation, actual, earned } of this.#charges) {
+      this.later(earned ? reservation.settle(actual) : reservation.release());
+    }
+    this.later(this.session.store(() => this.#record()));
+  }
+
+  async #record(): Promise<void> {
+    const { conversationId } = this.session.setup;
+    if (conversationId === undefined) return;
+    const { conversations } = this.session.services;
+    const segmentIds = [...this.#segmentIds];
+    if (this.#segment !== undefined) {
+      segmentIds.push(await conversations.addSegment(conversationId, this.#segment));
+    }
+    const ai = this.#spoken.filter(Boolean);
+    if (ai.length === 0) return;
+    const user = this.#userText;
+    await conversations.recordTurn(conversationId, {
+      turnId: this.#id,
+      ...(user === undefined || user === '' ? {} : { user }),
+      ai,
+    });
+    if (segmentIds.length > 0) await conversations.markProcessed(conversationId, segmentIds);
+  }
+}
+
+function wordless(): CodedError {
+  return new CodedError(
+    'ASR_UNAVAILABLE',
+    'this server recognises no words (ASR=parrot): send text, or ask its operator to set ASR',
+  );
+}
+
+function nothingSaid(): CodedError {
+  return new CodedError('DIALOGUE_FAILED', 'the dialogue model answered nothing');
+}
+
+/** Only what the project itself says is told to a client; the rest stands in the log. */
+function failure(error: unknown, turn: number): SessionEvent {
+  const code = codeOf(error);
+  const message =
+    error instanceof CodedError
+      ? error.message
+      : 'something failed in the server; its log says what';
+  const taskId = (error as { taskId?: string } | null)?.taskId;
+  return { type: 'error', code, message, turn, ...(taskId === undefined ? {} : { taskId }) };
+}
