@@ -3,7 +3,18 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CodedError } from '../errors.js';
 import type { FileType } from '../media/content.js';
 import type { FileRecord } from '../tempfile/store.js';
-import type { Registry } from './registry.js';
+import type { SessionServices } from './services.js';
+
+/** Where it is written down who owns what. */
+export interface Ownership {
+  readonly services: Pick<SessionServices, 'config' | 'log' | 'store'>;
+  claim(sessionId: string, fileId: string): Promise<boolean>;
+  disown(sessionId: string, fileIds: readonly string[]): Promise<void>;
+  addTask(sessionId: string, taskId: string): Promise<void>;
+  forgetTask(sessionId: string, taskId: string): Promise<void>;
+  withdraw(sessionId: string, taskId: string): Promise<void>;
+  forget(sessionId: string, isClean: boolean): Promise<void>;
+}
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const removeAttempts = 3;
@@ -15,13 +26,13 @@ const removePauseMs = 200;
  */
 export class OwnedFiles {
   readonly #sessionId: string;
-  readonly #registry: Registry;
+  readonly #registry: Ownership;
   readonly #ids = new Set<string>();
   readonly #tasks = new Set<string>();
   readonly #saving = new Set<Promise<unknown>>();
   #isClosed = false;
 
-  constructor(sessionId: string, registry: Registry) {
+  constructor(sessionId: string, registry: Ownership) {
     this.#sessionId = sessionId;
     this.#registry = registry;
   }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { CodedError } from '../errors.js';
 import { durationOf, recordingOf } from '../media/recording.js';
 import type { Recording } from '../speech/speech.js';
-import type { Charge, Turn, TurnInput } from './turn.js';
+import type { Charge, RunningTurn, TurnInput } from './host.js';
 import { until } from './until.js';
 
 /** What a recording says. */
@@ -24,7 +24,7 @@ interface Stored {
 
 /** Takes the recording, pays for it and has it recognised. */
 export async function hear(
-  turn: Turn,
+  turn: RunningTurn,
   input: Extract<TurnInput, { type: 'upload' | 'recording' }>,
 ): Promise<Heard> {
   const { signal, session } = turn;
@@ -58,7 +58,7 @@ export async function hear(
   return { text: text?.trim(), fileId, seconds, charge };
 }
 
-async function uploaded(turn: Turn, fileId: string): Promise<Stored> {
+async function uploaded(turn: RunningTurn, fileId: string): Promise<Stored> {
   const { session, signal } = turn;
   const { store } = session.services;
   session.progress(turn, 'recognising');
@@ -69,7 +69,7 @@ async function uploaded(turn: Turn, fileId: string): Promise<Stored> {
 }
 
 async function recorded(
-  turn: Turn,
+  turn: RunningTurn,
   input: Extract<TurnInput, { type: 'recording' }>,
 ): Promise<Stored> {
   turn.session.progress(turn, 'recording');

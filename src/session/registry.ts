@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { isAlive } from '../alive.js';
-import { OwnedFiles } from './files.js';
+import { OwnedFiles, type Ownership } from './files.js';
 import type { SessionServices } from './services.js';
 
 /** Names in Redis of what sessions own. */
@@ -50,7 +50,7 @@ export type RegistryServices = Pick<
  * Who owns what, in Redis: a process that dies leaves a list of its sessions, their files and
  * their tasks, and another one clears them away.
  */
-export class Registry {
+export class Registry implements Ownership {
   readonly services: RegistryServices;
   readonly process: string;
   readonly #times: Required<RegistryTimes>;

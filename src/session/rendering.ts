@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { CodedError, type ErrorCode, errorCodes } from '../errors.js';
 import type { TaskUpdate } from '../task/update.js';
-import type { Turn } from './turn.js';
+import type { RunningTurn } from './host.js';
 import { until } from './until.js';
 
 /** Has the portrait speak `audioId`, which lasts `seconds`; the address of the video. */
-export async function render(turn: Turn, audioId: string, seconds: number): Promise<string> {
+export async function render(turn: RunningTurn, audioId: string, seconds: number): Promise<string> {
   const { session, signal } = turn;
   const { tasks } = session.services;
   const charge = await until(turn.reserve({ video_seconds: Math.ceil(seconds) }), signal);
@@ -13,7 +13,8 @@ export async function render(turn: Turn, audioId: string, seconds: number): Prom
   const taskId = randomUUID();
   const submitted = (async () => {
     await session.files.addTask(taskId);
-    return await tasks.submit({ taskId, sessionId: session.id, refImageId, audioId });
+    const task = { taskId, sessionId: session.id, refImageId, audioId };
+    return await tasks.submit(task, { signal });
   })();
   // a turn that is cut takes its task along, even one that is only now being queued
   const onCut = () =>
@@ -51,7 +52,7 @@ export async function render(turn: Turn, audioId: string, seconds: number): Prom
 }
 
 /** Passes progress on until the task is over. */
-async function lastUpdate(turn: Turn, taskId: string): Promise<TaskUpdate> {
+async function lastUpdate(turn: RunningTurn, taskId: string): Promise<TaskUpdate> {
   const { tasks } = turn.session.services;
   let stop: (() => void) | undefined;
   try {

@@ -1,40 +1,21 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { User } from '../store/schema.js';
-import type { Role } from '../role/roles.js';
 import { CodedError, codeOf } from '../errors.js';
 import type { Command } from './commands.js';
-import type { ChatEntry, Mode, RoleCard, SessionEvent } from './events.js';
+import type { ChatEntry, RoleCard, SessionEvent } from './events.js';
 import type { OwnedFiles } from './files.js';
+import type { SessionSetup, TurnHost, TurnInput } from './host.js';
 import { PiecewiseRecording } from './recording.js';
 import { EventRing, type Numbered } from './ring.js';
 import type { SessionServices } from './services.js';
 import { type SessionState, step } from './state.js';
-import { Turn, type TurnInput } from './turn.js';
+import { Turn } from './turn.js';
 
 /** Where a session's events go: one connection. Neither method may throw. */
 export interface Sink {
   event(event: SessionEvent, seq: number): void;
   /** Nothing more comes: the session ended, or another connection took it over. */
   over(why: 'ended' | 'replaced'): void;
-}
-
-/** What holds for the whole session. */
-export interface SessionSetup {
-  readonly mode: Mode;
-  readonly user: User | undefined;
-  readonly address: string;
-  readonly role: Role;
-  readonly conversationId?: string | undefined;
-  /** An uploaded picture instead of the role's portrait. */
-  readonly imageId?: string | undefined;
-  readonly voice?: string | undefined;
-  readonly rate?: number | undefined;
-  readonly pitch?: number | undefined;
-  /** What is known of the user, for the model. */
-  readonly userProfile?: string | undefined;
-  /** What was said before, oldest first. */
-  readonly history: readonly ChatEntry[];
 }
 
 const ringSize = 512;
@@ -48,7 +29,7 @@ const goodbyeMs = 1000;
  * One client's conversation with a portrait, whatever its dialect. Turns run one at a time, in
  * order; a turn that is cut says nothing more from that moment on.
  */
-export class Session {
+export class Session implements TurnHost {
   readonly id: string;
   readonly resumeToken: string;
   readonly setup: SessionSetup;
@@ -234,7 +215,6 @@ export class Session {
 
   // what turns need
 
-  /** Follows the running turn's work; nothing when the turn was cut. */
   progress(turn: Turn, state: SessionState): void {
     if (this.#current === turn) this.#move(state);
   }
@@ -244,7 +224,6 @@ export class Session {
     if (this.#history.length > maxHistory) this.#history.shift();
   }
 
-  /** Replaces an entry by a fuller one. */
   amend(entry: ChatEntry, more: Partial<ChatEntry>): ChatEntry {
     const fuller = { ...entry, ...more };
     const at = this.#history.lastIndexOf(entry);
@@ -252,7 +231,6 @@ export class Session {
     return fuller;
   }
 
-  /** Work on the database in the order of turns; failures are logged. */
   store(work: () => Promise<void>): Promise<void> {
     this.#stored = this.#stored.then(work).catch((error: unknown) => {
       this.services.log.error({ err: error, session: this.id }, 'a turn could not be stored');
@@ -260,7 +238,6 @@ export class Session {
     return this.#stored;
   }
 
-  /** The file that tasks animate: the client's picture, or a copy of the role's portrait. */
   portrait(): Promise<string> {
     this.#portrait ??= this.#makePortrait().catch((error: unknown) => {
       this.#portrait = undefined;

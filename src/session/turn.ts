@@ -10,45 +10,18 @@ import { wavFile } from '../media/wav.js';
 import { characterOf } from '../role/roles.js';
 import type { Speech } from '../speech/speech.js';
 import { type Heard, hear } from './hearing.js';
+import type { Charge, RunningTurn, TurnHost, TurnInput } from './host.js';
 import type { ChatEntry, SessionEvent } from './events.js';
-import type { Collected } from './recording.js';
 import { render } from './rendering.js';
-import type { Session } from './session.js';
 import { spoken } from './speaking.js';
 import { piecesUntil, until } from './until.js';
-
-export type TurnInput =
-  | {
-      readonly type: 'text';
-      readonly text: string;
-      /** Already made for this turn; otherwise one message is reserved. */
-      readonly reservation?: Reservation | undefined;
-      /** Segments of the conversation that this turn answers. */
-      readonly segmentIds?: readonly string[] | undefined;
-    }
-  /** A file the client uploaded. */
-  | { readonly type: 'upload'; readonly fileId: string }
-  /** A recording from frames. */
-  | {
-      readonly type: 'recording';
-      readonly recording: Promise<Collected>;
-    }
-  | { readonly type: 'announcement'; readonly parts: readonly string[]; readonly pauseMs: number };
-
-/** What was reserved for a turn. */
-export interface Charge {
-  readonly reservation: Reservation;
-  actual: Partial<Record<QuotaKind, number>>;
-  /** Whether what was paid for came about. */
-  earned: boolean;
-}
 
 const maxUtterances = 40;
 
 /** From what the user said to the whole reply. Once cut, a turn emits nothing. */
-export class Turn {
+export class Turn implements RunningTurn {
   readonly number: number;
-  readonly session: Session;
+  readonly session: TurnHost;
   readonly #input: TurnInput;
   readonly #id = randomUUID();
   readonly #abort = new AbortController();
@@ -65,7 +38,7 @@ export class Turn {
   #lastTaskEvent: SessionEvent | undefined;
   #isOver = false;
 
-  constructor(session: Session, number: number, input: TurnInput) {
+  constructor(session: TurnHost, number: number, input: TurnInput) {
     this.session = session;
     this.number = number;
     this.#input = input;
@@ -114,7 +87,6 @@ export class Turn {
     this.session.emit(event);
   }
 
-  /** Reserves for the session's user; who has no account is not counted. */
   async reserve(amounts: Partial<Record<QuotaKind, number>>): Promise<Charge | undefined> {
     const { user } = this.session.setup;
     if (user === undefined) return undefined;
@@ -122,7 +94,6 @@ export class Turn {
     return this.#charge(reservation, amounts);
   }
 
-  /** Stores a file that is deleted with the turn unless it is announced. */
   save(data: Uint8Array, name: string): { readonly id: string; readonly saved: Promise<unknown> } {
     const id = randomUUID();
     this.#unfinished.add(id);
@@ -131,13 +102,11 @@ export class Turn {
     return { id, saved };
   }
 
-  /** The address of a file the client is told of. */
   announce(fileId: string): string {
     this.#unfinished.delete(fileId);
     return this.session.files.url(fileId);
   }
 
-  /** Work that goes on when the turn is over. */
   later(work: Promise<unknown>): void {
     work.catch(() => undefined);
     this.#leftovers.push(work);
