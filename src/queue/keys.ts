@@ -3,7 +3,7 @@ import type { Config } from '../config.js';
 /** Names of everything in Redis. The first four are the contract with clients. */
 export const keys = {
   queue: (config: Config, gpuId: number) => config.queueName.replaceAll('{gpu_id}', String(gpuId)),
-  gpuStatus: (gpuId: number) => `gpu_status:${gpuId}`,
+  gpuStatus: (gpuId: number) => `${statusPrefix}${gpuId}`,
   state: (taskId: string) => `task:${taskId}`,
   dead: (queue: string) => `${queue}:dead`,
   lease: (taskId: string) => `task_lease:${taskId}`,
@@ -12,8 +12,15 @@ export const keys = {
   /** Sorted set: the processing lists in use, by the time of their worker's last heartbeat. */
   workers: 'task_workers',
   recoveryTurn: 'task_recovery_turn',
+  /** Sorted set: ids of the devices that have a worker, by the time of its last heartbeat. */
+  gpus: 'task_gpus',
+  /** The device that was chosen last. */
+  turn: 'task_turn',
+  /** Channel on which tasks are cancelled. */
+  control: 'task_control',
 } as const;
 
+export const statusPrefix = 'gpu_status:';
 const separator = ':processing:';
 
 /** The queue that a processing list takes from. */

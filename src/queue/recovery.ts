@@ -3,7 +3,7 @@ import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
 import type { Log } from '../log.js';
 import { readEntry } from '../task/schema.js';
-import { failedUpdate } from '../task/update.js';
+import { cancelledHead, failedUpdate } from '../task/update.js';
 import { keys, queueOf, workerOf } from './keys.js';
 import { type Redis, runVerb } from './redis.js';
 import { deadEntry, heartbeatMs, stateFields } from './worker-queue.js';
@@ -103,11 +103,12 @@ export class Recovery {
         ],
         [
           ...[raw, this.graceMs, deadWorker, maxAttempts, stateMs, this.#config.progressChannel],
-          ...[JSON.stringify(update), deadEntry(raw, update), ...stateFields(update)],
+          ...[cancelledHead(taskId), JSON.stringify(update), deadEntry(raw, update)],
+          ...stateFields(update),
         ],
       )) as string;
-      if (outcome === 'requeued' || outcome === 'failed') {
-        total[outcome]++;
+      if (outcome === 'requeued' || outcome === 'failed' || outcome === 'cancelled') {
+        if (outcome !== 'cancelled') total[outcome]++;
         this.#log.warn({ task: taskId, outcome, worker: workerOf(processing) }, 'task recovered');
       }
     }

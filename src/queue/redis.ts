@@ -66,7 +66,20 @@ export async function checkRedis(config: Config, log: Log, waitMs: number): Prom
   }
 }
 
-export type Verb = 'claim' | 'renew' | 'report' | 'finish' | 'reject' | 'handback' | 'recover';
+export type Verb =
+  | 'claim'
+  | 'renew'
+  | 'report'
+  | 'finish'
+  | 'reject'
+  | 'handback'
+  | 'recover'
+  | 'submit'
+  | 'place'
+  | 'cancel';
+
+/** Verbs that look at all devices need to know what these are. */
+const scheduling: ReadonlySet<Verb> = new Set<Verb>(['submit', 'place', 'cancel']);
 
 const sources = new Map<Verb, { text: string; sha: string }>();
 
@@ -75,7 +88,8 @@ function sourceOf(verb: Verb): { text: string; sha: string } {
   if (source === undefined) {
     const read = (name: string) =>
       readFileSync(join(projectRoot, 'src', 'queue', 'lua', `${name}.lua`), 'utf8');
-    const text = `${read('prelude')}\n${read(verb)}`;
+    const parts = ['prelude', ...(scheduling.has(verb) ? ['devices'] : []), verb];
+    const text = parts.map(read).join('\n');
     source = { text, sha: createHash('sha1').update(text).digest('hex') };
     sources.set(verb, source);
   }

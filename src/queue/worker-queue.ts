@@ -1,10 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.js';
-import type { CodedError } from '../errors.js';
+import { CodedError } from '../errors.js';
 import type { Log } from '../log.js';
 import { type Entry, readEntry } from '../task/schema.js';
-import { completedUpdate, failedUpdate, progressUpdate, type TaskUpdate } from '../task/update.js';
+import {
+  cancelledHead,
+  cancelledMessage,
+  completedUpdate,
+  failedUpdate,
+  progressUpdate,
+  type TaskUpdate,
+} from '../task/update.js';
+import { cancelTask, readControl } from './cancel.js';
 import { keys } from './keys.js';
 import { type Redis, connectRedis, runVerb } from './redis.js';
 
@@ -14,6 +22,7 @@ const presenceSeconds = 15;
 const blockSeconds = 5;
 /** How long the last words to a Redis that is away are waited for. */
 const partingMs = 2_000;
+const forgetDevicesMs = 24 * 3_600_000;
 
 export interface Claim {
   readonly raw: string;
@@ -21,7 +30,12 @@ export interface Claim {
   readonly taskId: string;
   readonly token: string;
   readonly attempt: number;
+  /** Aborted with TASK_CANCELLED, which the worker then fails the task with. */
+  readonly cancelled: AbortSignal;
 }
+
+/** What became of a step on a claimed task. */
+type Outcome = 'done' | 'cancelled' | 'lost';
 
 /** The state hash of a task, as far as an update says. */
 export function stateFields(update: TaskUpdate, extra: Record<string, string> = {}): string[] {
@@ -49,6 +63,9 @@ export class WorkerQueue {
   readonly worker: string;
   readonly redis: Redis;
   readonly #blocking: Redis;
+  readonly #control: Redis;
+  /** What tells the claims of now, by task, that they are cancelled. */
+  readonly #claims = new Map<string, { token: string; abort: AbortController }>();
   readonly #config: Config;
   readonly #gpuId: number;
   readonly #log: Log;
@@ -72,10 +89,13 @@ export class WorkerQueue {
       blockingTimeout: blockSeconds * 1000 + 5000,
       connectionName: this.#blockingName(),
     });
+    this.#control = connectRedis(config, log, { connectionName: `control:${worker}` });
+    this.#control.on('message', (_channel, text: string) => this.#hear(text));
   }
 
   /** From now on the worker is seen: `idle`, or `busy` while it holds a task. */
   async open(): Promise<void> {
+    await this.#control.subscribe(keys.control);
     await this.setStatus('idle');
     this.#heart = setInterval(() => {
       void this.#beat().catch((err: unknown) => this.#log.warn({ err }, 'heartbeat failed'));
@@ -93,6 +113,8 @@ export class WorkerQueue {
       .multi()
       .set(keys.gpuStatus(this.#gpuId), this.#status, 'EX', presenceSeconds)
       .zadd(keys.workers, Date.now(), this.processing)
+      .zadd(keys.gpus, Date.now(), this.#gpuId)
+      .zremrangebyscore(keys.gpus, 0, Date.now() - forgetDevicesMs)
       .exec();
     this.#lastBeat = Date.now();
   }
@@ -156,6 +178,26 @@ export class WorkerQueue {
     return `take:${this.worker}`;
   }
 
+  /** A message may be missed: renewals and reports learn of a cancelled task too. */
+  #hear(text: string): void {
+    const message = readControl(text);
+    if (message === undefined) return;
+    if ('stop' in message) {
+      if (this.#claims.get(message.stop)?.token === message.token) this.#cancel(message.stop);
+      return;
+    }
+    cancelTask(this.redis, this.#config, message.cancel).catch((err: unknown) =>
+      this.#log.warn({ err, task: message.cancel }, 'could not cancel a task'),
+    );
+  }
+
+  #cancel(taskId: string): void {
+    const abort = this.#claims.get(taskId)?.abort;
+    if (abort?.signal.aborted === false) {
+      abort.abort(new CodedError('TASK_CANCELLED', cancelledMessage));
+    }
+  }
+
   /** Leases an entry that was taken; undefined when it is not ours to work on. */
   async claim(raw: string): Promise<Claim | undefined> {
     const entry = readEntry(raw);
@@ -166,18 +208,25 @@ export class WorkerQueue {
     }
     const token = `${this.worker}:${randomUUID()}`;
     const update = progressUpdate(entry, 'processing', 0, 'a worker has taken the task');
+    // Known before the claim, so that no cancellation falls between the two.
+    const abort = new AbortController();
+    this.#claims.set(taskId, { token, abort });
     const [outcome, attempt] = (await runVerb(
       this.redis,
       'claim',
       [this.processing, keys.lease(taskId), keys.state(taskId), keys.suspects(this.processing)],
       [
         ...[raw, token, this.worker, this.#config.tasks.leaseMs, this.#config.tasks.stateMs],
-        ...[this.#config.progressChannel, JSON.stringify(update)],
+        ...[this.#config.progressChannel, cancelledHead(taskId), JSON.stringify(update)],
         ...stateFields(update, { queue: this.queue, worker: this.worker }),
       ],
     )) as [string, number];
     this.#log.info({ task: taskId, outcome, attempt }, 'claim');
-    return outcome === 'claimed' ? { raw, entry, taskId, token, attempt } : undefined;
+    if (outcome === 'claimed') {
+      return { raw, entry, taskId, token, attempt, cancelled: abort.signal };
+    }
+    this.#claims.delete(taskId);
+    return undefined;
   }
 
   async #reject(raw: string, entry: Entry): Promise<void> {
@@ -192,29 +241,42 @@ export class WorkerQueue {
     this.#log.warn({ code: problem.code, reason: problem.message }, 'entry without a task refused');
   }
 
-  /** False when the task is no longer ours. */
+  /** False when the task is no longer ours; true for a cancelled one, which is ours to end. */
   async renew(claim: Claim): Promise<boolean> {
-    return this.#own('renew', claim, [this.#config.tasks.leaseMs]);
+    return (await this.#own('renew', claim, [this.#config.tasks.leaseMs])) !== 'lost';
   }
 
   async report(claim: Claim, update: TaskUpdate): Promise<boolean> {
-    return this.#own('report', claim, this.#sending(update, []));
+    return (await this.#own('report', claim, this.#sending(update, []))) !== 'lost';
   }
 
+  /** False when the task is no longer ours, or cancelled: its signal tells which. */
   async complete(claim: Claim, videoFileId: string): Promise<boolean> {
     const update = completedUpdate(claim.entry, videoFileId);
-    return this.#own('finish', claim, this.#sending(update, ['']), [keys.dead(this.queue)]);
+    return (await this.#finish(claim, update, '')) === 'done';
   }
 
+  /** A task that was cancelled fails with that, whatever else is wrong with it. */
   async fail(claim: Claim, progress: number, error: CodedError): Promise<boolean> {
     const update = failedUpdate(claim.entry, progress, error.code, error.message);
     const buried = error.code === 'TASK_MALFORMED' ? deadEntry(claim.raw, update) : '';
+    const outcome = await this.#finish(claim, update, buried);
+    if (outcome !== 'cancelled') return outcome === 'done';
+    return this.fail(claim, progress, new CodedError('TASK_CANCELLED', cancelledMessage));
+  }
+
+  #finish(claim: Claim, update: TaskUpdate, buried: string): Promise<Outcome> {
     return this.#own('finish', claim, this.#sending(update, [buried]), [keys.dead(this.queue)]);
   }
 
-  /** Puts a claimed task back at the head of its queue, for another worker. */
+  /** Puts a claimed task back at the head of its queue, for another worker; ends a cancelled one. */
   async handBack(claim: Claim): Promise<boolean> {
-    return this.#own('handback', claim, [], [this.queue]);
+    const outcome = await this.#own('handback', claim, this.#ending(claim.taskId), [this.queue]);
+    return outcome === 'done';
+  }
+
+  #ending(taskId: string): (string | number)[] {
+    return [this.#config.tasks.stateMs, this.#config.progressChannel, cancelledHead(taskId)];
   }
 
   #sending(update: TaskUpdate, between: string[]): (string | number)[] {
@@ -230,10 +292,15 @@ export class WorkerQueue {
     claim: Claim,
     args: (string | number)[],
     moreKeys: string[] = [],
-  ): Promise<boolean> {
+  ): Promise<Outcome> {
     const { taskId, token, raw } = claim;
     const names = [keys.lease(taskId), keys.state(taskId), this.processing, ...moreKeys];
-    return (await runVerb(this.redis, verb, names, [token, raw, ...args])) === 1;
+    const answer = await runVerb(this.redis, verb, names, [token, raw, ...args]);
+    const isOurs = this.#claims.get(taskId)?.token === token;
+    if (answer === -1 && isOurs) this.#cancel(taskId);
+    const isOver = answer === 0 || (answer === 1 && (verb === 'finish' || verb === 'handback'));
+    if (isOver && isOurs) this.#claims.delete(taskId);
+    return answer === 1 ? 'done' : answer === -1 ? 'cancelled' : 'lost';
   }
 
   /** Gives back whatever was taken but not claimed, and disappears. */
@@ -252,11 +319,12 @@ export class WorkerQueue {
         this.redis,
         'handback',
         [keys.lease(taskId), keys.state(taskId), this.processing, this.queue],
-        ['', raw],
+        ['', raw, ...this.#ending(taskId)],
       );
     }
     const gone = this.redis.multi().del(keys.gpuStatus(this.#gpuId));
     if ((await this.redis.llen(this.processing)) === 0) gone.zrem(keys.workers, this.processing);
+    gone.zrem(keys.gpus, this.#gpuId);
     await gone.exec();
   }
 
@@ -266,6 +334,7 @@ export class WorkerQueue {
     this.#stopping = true;
     this.#markStopped();
     this.#blocking.disconnect();
+    this.#control.disconnect();
     this.redis.disconnect();
   }
 }

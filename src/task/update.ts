@@ -1,7 +1,9 @@
 import { type Static, Type } from 'typebox';
 import type { ErrorCode } from '../errors.js';
 
+/** `queued` is only told of tasks that the server itself submitted. */
 export const taskStatuses = [
+  'queued',
   'processing',
   'downloading',
   'face_detecting',
@@ -23,11 +25,15 @@ export const taskUpdate = Type.Object({
   video_file_id: Type.Optional(Type.String()),
   error: Type.Optional(Type.String()),
   code: Type.Optional(Type.String()),
+  /** How many tasks are before a queued one. */
+  position: Type.Optional(Type.Integer({ minimum: 0 })),
   attempt: Type.Optional(Type.Integer()),
   seq: Type.Optional(Type.Integer()),
 });
 export type TaskUpdate = Static<typeof taskUpdate>;
 export type TaskStatus = TaskUpdate['status'];
+/** What a worker tells while it works. */
+export type WorkStatus = Exclude<TaskStatus, 'queued' | 'completed' | 'failed'>;
 
 export interface TaskNames {
   readonly taskId: string | undefined;
@@ -51,7 +57,7 @@ const base = (
 
 export function progressUpdate(
   names: TaskNames,
-  status: Exclude<TaskStatus, 'completed' | 'failed'>,
+  status: WorkStatus,
   progress: number,
   message: string,
 ): TaskUpdate {
@@ -70,4 +76,32 @@ export function failedUpdate(
   error: string,
 ): TaskUpdate {
   return { ...base(names, 'failed', progress, `the task failed: ${error}`), error, code };
+}
+
+export const cancelledMessage = 'the task was cancelled';
+
+/** What is known of a cancelled task in advance: its session and progress stand in its state. */
+export function cancelledHead(taskId: string): string {
+  const {
+    session_id: _,
+    progress: __,
+    percentage: ___,
+    ...head
+  } = failedUpdate({ taskId, sessionId: undefined }, 0, 'TASK_CANCELLED', cancelledMessage);
+  return JSON.stringify(head);
+}
+
+/** What is known of a waiting task in advance: where it stands is found when this is sent. */
+export function queuedHead(taskId: string, sessionId: string): string {
+  const {
+    message: _,
+    progress: __,
+    percentage: ___,
+    ...head
+  } = base({ taskId, sessionId }, 'queued', 0, '');
+  return JSON.stringify(head);
+}
+
+export function isEnd({ status }: Pick<TaskUpdate, 'status'>): boolean {
+  return status === 'completed' || status === 'failed';
 }

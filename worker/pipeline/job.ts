@@ -38,13 +38,13 @@ const scale: Record<'downloading' | VideoStage, readonly [number, number]> = {
   merging_audio: [92, 96],
 };
 
-/** Works on a claimed task until it is completed, failed, handed back or lost. */
+/** Works on a claimed task until it is completed, failed, cancelled, handed back or lost. */
 export async function runJob(claim: Claim, context: JobContext): Promise<void> {
   const { config, queue, shutdown } = context;
   const log = context.log.child({ task: claim.taskId });
   const lost = new AbortController();
   const onLost = () => lost.abort(new Interrupted('lost'));
-  const signal = AbortSignal.any([lost.signal, shutdown]);
+  const signal = AbortSignal.any([lost.signal, shutdown, claim.cancelled]);
   const lease = keepLease(queue, claim, config.tasks.leaseMs, log, onLost);
   const reporter = new Reporter(queue, claim, onLost);
   const folder = join(context.folder, `task-${claim.token.replace(/[^A-Za-z0-9-]/g, '_')}`);
@@ -59,6 +59,7 @@ export async function runJob(claim: Claim, context: JobContext): Promise<void> {
       log.info({ video: videoId }, 'task completed');
     } else {
       await transfers.delete(videoId);
+      signal.throwIfAborted();
       throw new Interrupted('lost');
     }
   } catch (error) {
@@ -125,6 +126,7 @@ async function end(
   signal: AbortSignal,
 ): Promise<void> {
   // Once stopped, whatever breaks breaks because of that; a fault of the task's own comes again.
+  // The reason of a cancelled task is the failure that it ends with.
   const interruption: unknown = signal.aborted ? signal.reason : error;
   if (interruption instanceof Interrupted) {
     if (interruption.why === 'shutdown') {
@@ -135,7 +137,7 @@ async function end(
     }
     return;
   }
-  const failure = codedFailure(error);
+  const failure = codedFailure(interruption);
   const told = await queue.fail(claim, progress, failure);
   log.warn(
     { err: failure.code === 'INTERNAL' ? error : undefined, code: failure.code, told },

@@ -8,6 +8,8 @@ import { Value } from 'typebox/value';
 import type { Config } from '../../src/config.js';
 import { CodedError } from '../../src/errors.js';
 
+/** How long the answer to an upload is waited for that nobody wants any more. */
+const answerMs = 5_000;
 const uploadAnswer = Type.Object({ success: Type.Literal(true), file_id: Type.String() });
 
 export interface DownloadOptions {
@@ -59,37 +61,29 @@ export class Transfers {
     );
   }
 
-  /** Uploads a video and returns its id. */
+  /** Uploads a video and returns its id. When this is aborted, no video stays on the server. */
   async upload(path: string, name: string): Promise<string> {
     return this.#patiently(
       'TASK_UPLOAD_FAILED',
       'the video could not be uploaded',
       async (signal) => {
         const { size } = await stat(path);
-        const boundary = `----echomimic-${randomUUID()}`;
-        const head =
-          `--${boundary}\r\nContent-Disposition: form-data; name="file"; filename="${name}"\r\n` +
-          'Content-Type: video/mp4\r\n\r\n';
-        const tail = `\r\n--${boundary}--\r\n`;
-        const form = async function* (): AsyncGenerator<Uint8Array> {
-          yield Buffer.from(head);
-          yield* createReadStream(path, { end: size - 1 }) as AsyncIterable<Uint8Array>;
-          yield Buffer.from(tail);
-        };
-        const response = await this.#fetch('upload', signal, {
-          method: 'POST',
-          headers: { 'content-type': `multipart/form-data; boundary=${boundary}` },
-          body: Readable.toWeb(Readable.from(form())) as RequestInit['body'],
-          duplex: 'half',
-        } as RequestInit);
-        const answer: unknown = await new Response(await this.#checked(response)).json();
-        if (!Value.Check(uploadAnswer, answer)) {
-          throw new CodedError(
-            'TASK_UPLOAD_FAILED',
-            'the server answered the upload without a file_id',
-          );
+        const upload = new Upload(path, name, size, signal);
+        try {
+          const response = await this.#fetch('upload', upload.line, upload.request());
+          const answer: unknown = await new Response(await this.#checked(response)).json();
+          if (!Value.Check(uploadAnswer, answer)) {
+            throw new CodedError(
+              'TASK_UPLOAD_FAILED',
+              'the server answered the upload without a file_id',
+            );
+          }
+          if (signal.aborted) await this.delete(answer.file_id);
+          signal.throwIfAborted();
+          return answer.file_id;
+        } finally {
+          upload.end();
         }
-        return answer.file_id;
       },
     );
   }
@@ -144,6 +138,65 @@ export class Transfers {
         await sleep(wait, undefined, { signal: this.#signal });
       }
     }
+  }
+}
+
+/**
+ * The form of one upload. Aborted before its last bytes went out, the connection is cut and the
+ * server keeps nothing; after that the server has the video, and its answer says what to delete.
+ */
+class Upload {
+  readonly #path: string;
+  readonly #name: string;
+  readonly #size: number;
+  readonly #signal: AbortSignal;
+  readonly #line = new AbortController();
+  readonly #cut = () => this.#onAbort();
+  #isSent = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(path: string, name: string, size: number, signal: AbortSignal) {
+    this.#path = path;
+    this.#name = name;
+    this.#size = size;
+    this.#signal = signal;
+    signal.throwIfAborted();
+    signal.addEventListener('abort', this.#cut);
+  }
+
+  get line(): AbortSignal {
+    return this.#line.signal;
+  }
+
+  #onAbort(): void {
+    const cut = () => this.#line.abort(this.#signal.reason);
+    if (this.#isSent) this.#timer = setTimeout(cut, answerMs);
+    else cut();
+  }
+
+  request(): RequestInit {
+    const boundary = `----echomimic-${randomUUID()}`;
+    return {
+      method: 'POST',
+      headers: { 'content-type': `multipart/form-data; boundary=${boundary}` },
+      body: Readable.toWeb(Readable.from(this.#form(boundary))) as RequestInit['body'],
+      duplex: 'half',
+    } as RequestInit;
+  }
+
+  async *#form(boundary: string): AsyncGenerator<Uint8Array> {
+    yield Buffer.from(
+      `--${boundary}\r\nContent-Disposition: form-data; name="file"; filename="${this.#name}"\r\n` +
+        'Content-Type: video/mp4\r\n\r\n',
+    );
+    yield* createReadStream(this.#path, { end: this.#size - 1 }) as AsyncIterable<Uint8Array>;
+    this.#isSent = true;
+    yield Buffer.from(`\r\n--${boundary}--\r\n`);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#signal.removeEventListener('abort', this.#cut);
   }
 }
 

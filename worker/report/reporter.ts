@@ -1,5 +1,5 @@
 import type { Claim, WorkerQueue } from '../../src/queue/worker-queue.js';
-import { type TaskStatus, type TaskUpdate, progressUpdate } from '../../src/task/update.js';
+import { type TaskUpdate, type WorkStatus, progressUpdate } from '../../src/task/update.js';
 
 /** At most this many messages of one stage are sent per second; a new stage is always told. */
 const messagesPerSecond = 10;
@@ -28,11 +28,7 @@ export class Reporter {
     return this.#progress;
   }
 
-  update(
-    status: Exclude<TaskStatus, 'completed' | 'failed'>,
-    progress: number,
-    message: string,
-  ): void {
+  update(status: WorkStatus, progress: number, message: string): void {
     if (this.#closed) return;
     const update = progressUpdate(
       this.#claim.entry,

@@ -1,7 +1,7 @@
 -- KEYS processing lease state suspects
--- ARGV raw token worker lease_ms state_ms channel message fields...
+-- ARGV raw token worker lease_ms state_ms channel cancelled message fields...
 local processing, lease, state, suspects = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local raw, token, worker, lease_ms, state_ms, channel, message = unpack(ARGV, 1, 7)
+local raw, token, worker, lease_ms, state_ms, channel, cancelled, message = unpack(ARGV, 1, 8)
 if redis.call('LPOS', processing, raw) == false then return {'lost', 0} end
 
 local owner = redis.call('GET', lease)
@@ -23,14 +23,18 @@ if is_terminal(status) then
     redis.call('PUBLISH', channel, redis.call('HGET', state, 'last'))
     return {'done', 0}
   end
-  local seq = redis.call('HGET', state, 'seq')
-  redis.call('DEL', state)
-  redis.call('HSET', state, 'seq', seq)
+  forget(state)
+elseif is_cancelled(state) then
+  redis.call('LREM', processing, 1, raw)
+  redis.call('DEL', lease)
+  end_cancelled(state, channel, state_ms, cancelled)
+  return {'cancelled', 0}
 end
 
 local attempt = redis.call('HINCRBY', state, 'attempts', 1)
 redis.call('SET', lease, token, 'PX', lease_ms)
 redis.call('HDEL', suspects, fingerprint)
+redis.call('HDEL', state, 'position')
 redis.call('HSET', state, 'token', token, 'fingerprint', fingerprint)
-publish(state, channel, state_ms, message, {unpack(ARGV, 8)})
+publish(state, channel, state_ms, message, {unpack(ARGV, 9)})
 return {'claimed', attempt}

@@ -1,13 +1,18 @@
 -- Gives an entry back to the head of its queue; this attempt does not count against the task.
--- KEYS lease state processing queue; ARGV token raw
+-- KEYS lease state processing queue; ARGV token raw state_ms channel cancelled
 local lease, state, processing, queue = unpack(KEYS)
-local token, raw = unpack(ARGV)
+local token, raw, state_ms, channel, cancelled = unpack(ARGV)
 if token == '' then
   if redis.call('EXISTS', lease) == 1 then return 0 end
 elseif not holds(lease, state, processing, token, raw) then
   return 0
 end
 if redis.call('LREM', processing, 1, raw) == 0 then return 0 end
+if is_cancelled(state) then
+  redis.call('DEL', lease)
+  end_cancelled(state, channel, state_ms, cancelled)
+  return -1
+end
 redis.call('LPUSH', queue, raw)
 if token ~= '' then
   redis.call('DEL', lease)

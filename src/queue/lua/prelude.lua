@@ -26,3 +26,42 @@ local function bury(dead, entry)
   redis.call('LPUSH', dead, entry)
   redis.call('LTRIM', dead, 0, 9999)
 end
+
+-- `message`, a JSON object, with more members: a string like '"a":1,"b":2'.
+local function extended(message, members)
+  return string.sub(message, 1, -2) .. ',' .. members .. '}'
+end
+
+local function fields_of(message)
+  local fields = {}
+  for name, value in pairs(cjson.decode(message)) do
+    fields[#fields + 1] = name == 'timestamp' and 'updated_at' or name
+    fields[#fields + 1] = tostring(value)
+  end
+  return fields
+end
+
+-- A new run under an id that ended before: only the numbers of its messages go on.
+local function forget(state)
+  local seq = redis.call('HGET', state, 'seq')
+  redis.call('DEL', state)
+  if seq then redis.call('HSET', state, 'seq', seq) end
+end
+
+-- The cancelled task's one last message. `message` lacks whose it is and how far it came.
+local function end_cancelled(state, channel, state_ms, message, session)
+  local known = redis.call('HMGET', state, 'session_id', 'progress')
+  local progress = tostring(tonumber(known[2] or 0) or 0)
+  local whose = cjson.encode(known[1] or session or '')
+  local full = extended(
+    message,
+    '"session_id":' .. whose .. ',"progress":' .. progress .. ',"percentage":' .. progress
+  )
+  redis.call('HSET', state, 'token', '')
+  publish(state, channel, state_ms, full, fields_of(full))
+end
+
+local function is_cancelled(state)
+  local known = redis.call('HMGET', state, 'cancelled', 'status')
+  return known[1] == '1' and not is_terminal(known[2])
+end

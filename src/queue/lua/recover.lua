@@ -1,10 +1,10 @@
 -- An entry without a live lease: marked on the first pass, moved on the second, unless its worker
 -- is known to be dead (`dead_worker`): then at once, and its lease means nothing.
 -- KEYS processing queue lease state suspects dead
--- ARGV raw grace_ms dead_worker max_attempts state_ms channel message dead_entry fields...
+-- ARGV raw grace_ms dead_worker max_attempts state_ms channel cancelled message dead_entry fields...
 local processing, queue, lease, state, suspects, dead = unpack(KEYS)
-local raw, grace_ms, dead_worker, max_attempts, state_ms, channel, message, dead_entry =
-  unpack(ARGV, 1, 8)
+local raw, grace_ms, dead_worker, max_attempts, state_ms, channel, cancelled, message, dead_entry =
+  unpack(ARGV, 1, 9)
 local fingerprint = redis.sha1hex(raw)
 
 local owner = redis.call('GET', lease)
@@ -28,11 +28,15 @@ end
 redis.call('HDEL', suspects, fingerprint)
 if redis.call('LREM', processing, 1, raw) == 0 then return 'gone' end
 redis.call('DEL', lease)
+if is_cancelled(state) then
+  end_cancelled(state, channel, state_ms, cancelled)
+  return 'cancelled'
+end
 local known = redis.call('HMGET', state, 'attempts', 'handed_back', 'status')
 local attempts = tonumber(known[1] or 0) - tonumber(known[2] or 0)
 if attempts >= tonumber(max_attempts) and not is_terminal(known[3]) then
   redis.call('HSET', state, 'token', '')
-  publish(state, channel, state_ms, message, {unpack(ARGV, 9)})
+  publish(state, channel, state_ms, message, {unpack(ARGV, 10)})
   bury(dead, dead_entry)
   return 'failed'
 end

@@ -1,0 +1,201 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Config } from '../config.js';
+import { CodedError } from '../errors.js';
+import type { Log } from '../log.js';
+import { type CancelOutcome, cancelTask, configuredDevices, readControl } from '../queue/cancel.js';
+import { keys, statusPrefix } from '../queue/keys.js';
+import { type Redis, runVerb } from '../queue/redis.js';
+import { readEntry } from './schema.js';
+import { type TaskUpdate, queuedHead } from './update.js';
+import { type TaskListener, Watchers, readUpdate } from './watchers.js';
+
+/** A task for whichever device is best; what is left out follows the loaded weights. */
+export interface NewTask {
+  /** A new id when it is left out. */
+  readonly taskId?: string | undefined;
+  readonly sessionId: string;
+  readonly refImageId: string;
+  readonly audioId: string;
+  readonly steps?: number | undefined;
+  readonly cfg?: number | undefined;
+  readonly seed?: number | undefined;
+  readonly framesNum?: number | undefined;
+}
+
+export interface Submitted {
+  readonly taskId: string;
+  readonly gpuId: number;
+  /** How many tasks wait before it; 0 runs next, or now if its device is idle. */
+  readonly position: number;
+}
+
+/** How often a task that finds no worker looks again. */
+const lookMs = 200;
+/** How long a Redis that does not answer is waited for. */
+const answerMs = 10_000;
+
+/** The server's side of the tasks: chooses devices, cancels, and tells what becomes of them. */
+export class Tasks {
+  readonly #redis: Redis;
+  readonly #subscriber: Redis;
+  readonly #config: Config;
+  readonly #log: Log;
+  readonly #watchers: Watchers;
+  #stopping = false;
+  readonly #onMessage = (channel: string, text: string) => this.#hear(channel, text);
+
+  /** `subscriber` must be a connection of its own. Both stay the caller's to close. */
+  constructor(redis: Redis, subscriber: Redis, config: Config, log: Log) {
+    this.#redis = redis;
+    this.#subscriber = subscriber;
+    this.#config = config;
+    this.#log = log;
+    this.#watchers = new Watchers({
+      ...{ redis, subscriber, config, log },
+      place: (update) => this.#place(update),
+    });
+  }
+
+  /** Tasks that somebody watches. */
+  get watched(): number {
+    return this.#watchers.size;
+  }
+
+  async start(): Promise<void> {
+    this.#subscriber.on('message', this.#onMessage);
+    await this.#subscriber.subscribe(keys.control);
+    await this.#watchers.start();
+  }
+
+  /** Ends watching and whoever still waits for a worker; tasks go on. */
+  stop(): void {
+    this.#stopping = true;
+    this.#subscriber.off('message', this.#onMessage);
+    this.#watchers.stop();
+  }
+
+  /** Clients of Redis cancel by a message. */
+  #hear(channel: string, text: string): void {
+    const message = channel === keys.control ? readControl(text) : undefined;
+    if (message === undefined || !('cancel' in message)) return;
+    this.cancel(message.cancel).catch((err: unknown) =>
+      this.#log.warn({ err, task: message.cancel }, 'could not cancel a task'),
+    );
+  }
+
+  /**
+   * Queues a task on the device that the strategy chooses. Throws TASK_INVALID,
+   * NO_WORKER_AVAILABLE when none is live within the time for that, REDIS_UNAVAILABLE, or the
+   * reason of `signal`; then nothing is left of the task.
+   */
+  async submit(task: NewTask, options: { signal?: AbortSignal } = {}): Promise<Submitted> {
+    const taskId = task.taskId ?? randomUUID();
+    const raw = JSON.stringify({
+      ...{ task_id: taskId, session_id: task.sessionId },
+      ...{ ref_image_id: task.refImageId, audio_id: task.audioId },
+      ...{ steps: task.steps, cfg: task.cfg, seed: task.seed, frames_num: task.framesNum },
+    });
+    const { problem } = readEntry(raw);
+    if (problem !== undefined) throw problem;
+    const { workerWaitMs } = this.#config.tasks;
+    const deadline = Date.now() + workerWaitMs;
+    const { signal } = options;
+    for (;;) {
+      signal?.throwIfAborted();
+      if (this.#stopping) throw new CodedError('SERVER_STOPPING', 'the server stops');
+      const gpu = await this.#push(taskId, task.sessionId, raw, signal);
+      if (gpu !== undefined) return { taskId, ...gpu };
+      const left = deadline - Date.now();
+      if (left <= 0) {
+        throw new CodedError(
+          'NO_WORKER_AVAILABLE',
+          `no worker was there within ${workerWaitMs / 1000} s: start one, or try again later`,
+        );
+      }
+      await sleep(Math.min(lookMs, left), undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async #push(
+    taskId: string,
+    sessionId: string,
+    raw: string,
+    signal: AbortSignal | undefined,
+  ): Promise<{ gpuId: number; position: number } | undefined> {
+    const { tasks, progressChannel } = this.#config;
+    const pushing = runVerb(
+      this.#redis,
+      'submit',
+      [keys.state(taskId), keys.gpus, keys.workers, keys.turn],
+      [
+        ...[randomUUID(), raw, ...this.#scheduling(), tasks.stateMs, progressChannel],
+        queuedHead(taskId, sessionId),
+      ],
+    ) as Promise<[string, string, string]>;
+    const [outcome, gpu, position] = await this.#answer(pushing, signal).catch((error: unknown) => {
+      // Given up, but it may have been, or may yet be, pushed.
+      pushing
+        .then(([late]) => (late === 'queued' ? this.cancel(taskId) : undefined))
+        .catch((err: unknown) => this.#log.warn({ err, task: taskId }, 'could not take it back'));
+      throw error;
+    });
+    if (outcome === 'taken') {
+      throw new CodedError('TASK_INVALID', `a task ${taskId} is under way: take another task_id`);
+    }
+    if (outcome === 'none') return undefined;
+    return { gpuId: Number(gpu), position: Number(position) };
+  }
+
+  #scheduling(): string[] {
+    const { tasks, queueName } = this.#config;
+    return [tasks.strategy, queueName, statusPrefix, configuredDevices(this.#config)];
+  }
+
+  async #place({ task_id, session_id }: TaskUpdate): Promise<void> {
+    const { tasks, progressChannel } = this.#config;
+    await runVerb(
+      this.#redis,
+      'place',
+      [keys.state(task_id), keys.gpus, keys.workers, keys.turn],
+      [...this.#scheduling(), tasks.stateMs, progressChannel, queuedHead(task_id, session_id)],
+    );
+  }
+
+  /** Cancels a task, whoever pushed it. It ends as `failed` with TASK_CANCELLED, exactly once. */
+  async cancel(taskId: string): Promise<CancelOutcome> {
+    return this.#answer(cancelTask(this.#redis, this.#config, taskId));
+  }
+
+  /**
+   * Tells every update of a task with a `seq` over `fromSeq`, in rising order, none twice, and
+   * the last one for certain; then the watching ends by itself. Returns what ends it before.
+   */
+  watch(taskId: string, listener: TaskListener, fromSeq = 0): () => void {
+    return this.#watchers.watch(taskId, listener, fromSeq);
+  }
+
+  /** What was said last of a task; undefined when nothing is known of it. */
+  async result(taskId: string): Promise<TaskUpdate | undefined> {
+    const last = await this.#answer(this.#redis.hget(keys.state(taskId), 'last'));
+    return last === null ? undefined : readUpdate(last);
+  }
+
+  /** A Redis that is away answers when it is back; nobody should wait that long. */
+  async #answer<T>(asked: Promise<T>, signal?: AbortSignal): Promise<T> {
+    let giveUp: (reason: unknown) => void = () => undefined;
+    const given = new Promise<never>((_resolve, reject) => (giveUp = reject));
+    const onAbort = () => giveUp(signal?.reason);
+    const timer = setTimeout(
+      () => giveUp(new CodedError('REDIS_UNAVAILABLE', 'Redis does not answer: try again later')),
+      answerMs,
+    );
+    signal?.addEventListener('abort', onAbort);
+    try {
+      return await Promise.race([asked, given]);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+}
