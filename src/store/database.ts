@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Kysely, Migrator, sql } from 'kysely';
 import type { Config } from '../config.js';
-import { CodedError, codeOf } from '../errors.js';
+import { CodedError } from '../errors.js';
 import type { Log } from '../log.js';
 import { migrations } from './migrations/index.js';
 import { postgresDialect } from './postgres.js';
@@ -60,7 +60,7 @@ async function migrate(db: Kysely<Database>, log: Log): Promise<void> {
     if (status === 'Success') log.info({ migration: migrationName }, 'changed the database');
   }
   if (error === undefined) return;
-  if (codeOf(error) !== 'INTERNAL') throw error;
+  if (error instanceof CodedError) throw error;
   const reason = (error as Error).message;
   throw new CodedError(
     'DATABASE_UNAVAILABLE',

@@ -33,7 +33,9 @@ export interface UsersTable {
   occupation: string | null;
   created_at: Time;
 }
-export type User = Selectable<UsersTable>;
+export type UserRow = Selectable<UsersTable>;
+/** A user without the hash of the password, which only src/account reads. */
+export type User = Omit<UserRow, 'password_hash'>;
 
 export interface RefreshTokensTable {
   id: string;
