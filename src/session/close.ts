@@ -4,6 +4,8 @@ export const closeCodes = {
   done: 1000,
   /** The server stops. */
   goingAway: 1001,
+  /** Binary frames: this server speaks JSON text. */
+  unsupported: 1003,
   /** A limit or rule was broken; the reason starts with its code. */
   policy: 1008,
   /** A frame over the size limit. */

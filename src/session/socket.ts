@@ -18,6 +18,22 @@ const maxFramesWaiting = 16;
 const defaultStuckMs = 10_000;
 const lingerMs = 1000;
 
+/** How `ws` names what it closes for, and with what. */
+const brokenFrames: Readonly<Record<string, number>> = {
+  WS_ERR_EXPECTED_FIN: 1002,
+  WS_ERR_EXPECTED_MASK: 1002,
+  WS_ERR_INVALID_CLOSE_CODE: 1002,
+  WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH: 1002,
+  WS_ERR_INVALID_OPCODE: 1002,
+  WS_ERR_INVALID_UTF8: 1007,
+  WS_ERR_TOO_MANY_BUFFERED_PARTS: closeCodes.policy,
+  WS_ERR_UNEXPECTED_MASK: 1002,
+  WS_ERR_UNEXPECTED_RSV_1: 1002,
+  WS_ERR_UNEXPECTED_RSV_2_3: 1002,
+  WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH: closeCodes.tooLarge,
+  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: closeCodes.tooLarge,
+};
+
 export interface SocketOptions {
   readonly id: string;
   readonly address: string;
@@ -56,7 +72,7 @@ export class Socket implements ClientSocket {
   #isKnown = false;
   #strangerBytes = 0;
   #isAlive = true;
-  #incoming: { data: Buffer; isBinary: boolean }[] = [];
+  #incoming: Buffer[] = [];
   #isBusy = true;
   #badFrames = 0;
   #end: ConnectionEnd | undefined;
@@ -105,6 +121,7 @@ export class Socket implements ClientSocket {
     ws.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary));
     ws.on('ping', () => this.#count());
     ws.on('pong', () => (this.#isAlive = true));
+    ws.on('error', (error) => this.#broken(error));
     ws.on('close', (code, reason) => this.#closed(code, reason.toString()));
     line.on('data', this.#onData);
     log.debug('connected');
@@ -180,7 +197,14 @@ export class Socket implements ClientSocket {
   #receive(data: Buffer, isBinary: boolean): void {
     if (this.#end !== undefined || !this.#count()) return;
     this.#idleDeadline.refresh();
-    this.#incoming.push({ data, isBinary });
+    if (isBinary) {
+      return this.#fail(
+        'FRAME_MALFORMED',
+        closeCodes.unsupported,
+        `a frame is JSON in a text message; ${data.length} bytes of a binary one came`,
+      );
+    }
+    this.#incoming.push(data);
     if (this.#incoming.length > maxFramesWaiting) this.#ws.pause();
     void this.#work();
   }
@@ -202,7 +226,7 @@ export class Socket implements ClientSocket {
     if (this.#isBusy) return;
     this.#isBusy = true;
     for (let next = this.#incoming.shift(); next; next = this.#incoming.shift()) {
-      await this.#handle(next.data, next.isBinary);
+      if (this.#end?.byServer !== true) await this.#handle(next);
     }
     this.#isBusy = false;
     if (this.isOpen) {
@@ -213,14 +237,8 @@ export class Socket implements ClientSocket {
     }
   }
 
-  async #handle(data: Buffer, isBinary: boolean): Promise<void> {
+  async #handle(data: Buffer): Promise<void> {
     try {
-      if (isBinary) {
-        throw new CodedError(
-          'FRAME_MALFORMED',
-          `a frame is JSON in a text message; ${data.length} bytes of a binary one came`,
-        );
-      }
       await this.#connection?.frame(parseFrame(data));
       this.#badFrames = 0;
     } catch (error) {
@@ -261,6 +279,18 @@ export class Socket implements ClientSocket {
   #terminate(code: number, reason: string, byServer: boolean): void {
     this.#end ??= { code, reason, byServer };
     this.#ws.terminate();
+  }
+
+  /** `ws` closes on its own, with the code that fits, when a frame breaks the protocol. */
+  #broken(error: Error & { code?: unknown }): void {
+    const code = brokenFrames[String(error.code)];
+    if (code === undefined) return this.#log.debug({ err: error }, 'the line broke');
+    const reason =
+      code === closeCodes.tooLarge
+        ? `FRAME_TOO_LARGE: a frame may have ${this.#limits.maxFrameBytes} bytes`
+        : `FRAME_MALFORMED: ${error.message}`;
+    this.#end ??= { code, reason, byServer: true };
+    this.#stopTimers();
   }
 
   #stopTimers(): void {
