@@ -87,7 +87,6 @@ function check({ format, width, height }: Metadata): void {
   if (!formats.includes(format)) {
     throw new CodedError('IMAGE_UNREADABLE', `expected png, jpg, gif or webp, this is ${format}`);
   }
-  if (width * height > maxPixels) throw tooLarge(`this one has ${width}x${height}`);
   if (Math.min(width, height) < minSide) {
     throw new CodedError(
       'IMAGE_TOO_SMALL',
@@ -106,15 +105,15 @@ function encoded(image: Sharp, { format, hasAlpha }: Metadata): Sharp {
 function unreadable(error: unknown): CodedError {
   const reason = (error instanceof Error ? error.message : String(error)).replace(/\s+/g, ' ');
   if (/pixel limit|dimensions? exceed|too large/i.test(reason)) {
-    return tooLarge('this one has more', error);
+    return tooLarge(error);
   }
   return new CodedError('IMAGE_UNREADABLE', `the picture cannot be decoded: ${reason}`, {
     cause: error,
   });
 }
 
-function tooLarge(found: string, cause?: unknown): CodedError {
-  const text = `a portrait has at most ${maxPixels / 1e6} million pixels, ${found}`;
+function tooLarge(cause: unknown): CodedError {
+  const text = `a portrait has at most ${maxPixels / 1e6} million pixels, this picture has more`;
   return new CodedError('IMAGE_TOO_LARGE', text, { cause });
 }
 

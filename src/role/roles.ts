@@ -279,14 +279,16 @@ function columnsOf(fields: RoleFields) {
 
 function languageTag(text: string): string {
   try {
-    return Intl.getCanonicalLocales(text)[0] as string;
-  } catch (error) {
-    throw new CodedError(
-      'BAD_REQUEST',
-      `language is a BCP 47 tag such as en, de-AT or zh-Hans, not ${JSON.stringify(text)}`,
-      { cause: error },
-    );
+    const [tag = ''] = Intl.getCanonicalLocales(text);
+    // A name such as "English" has the form of a tag that nobody registered.
+    if (/^[a-z]{2,3}(-|$)/.test(tag)) return tag;
+  } catch {
+    // Said below.
   }
+  throw new CodedError(
+    'BAD_REQUEST',
+    `language is a BCP 47 tag such as en, de-AT or zh-Hans, not ${JSON.stringify(text)}`,
+  );
 }
 
 function notFound(): CodedError {
