@@ -1,0 +1,14 @@
+/** How many samples the fake's voice takes for a text. */
+export function toneSamples(text: string, rate: number, sampleRate: number): number {
+  const letters = [...text.replace(/\s/g, '')].length;
+  return Math.round((letters * 0.06 * sampleRate) / rate);
+}
+
+/** Speech of the fake: 16-bit mono, a tone as long as the text and as high as the pitch. */
+export function toneOf(text: string, rate: number, pitch: number, sampleRate: number): Buffer {
+  const samples = toneSamples(text, rate, sampleRate);
+  const step = (2 * Math.PI * 220 * pitch) / sampleRate;
+  const pcm = Buffer.alloc(samples * 2);
+  for (let i = 0; i < samples; i++) pcm.writeInt16LE(Math.round(Math.sin(i * step) * 8000), i * 2);
+  return pcm;
+}
