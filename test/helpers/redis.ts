@@ -4,7 +4,9 @@ import { type Config, loadConfig } from '../../src/config.js';
 import { createLog } from '../../src/log.js';
 import { PrivateRedis } from '../../src/queue/private-redis.js';
 import type { TaskUpdate } from '../../src/task/update.js';
-import { temporaryFolder } from './app.js';
+import { temporaryFolder } from './folder.js';
+
+export { until } from './until.js';
 
 export interface RunningRedis {
   readonly server: PrivateRedis;
@@ -51,19 +53,6 @@ export async function startRedis(t: Test): Promise<RunningRedis> {
       return heard;
     },
   };
-}
-
-/** Waits until `condition` holds; fails after `ms`. */
-export async function until(
-  condition: () => boolean | Promise<boolean>,
-  what: string,
-  ms = 20_000,
-): Promise<void> {
-  const deadline = Date.now() + ms;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`waited ${ms} ms in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 export const imageId = '550e8400-e29b-41d4-a716-446655440000';
