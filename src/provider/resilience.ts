@@ -10,6 +10,7 @@ import {
 import type { Config } from '../config.js';
 import { CodedError, type ErrorCode } from '../errors.js';
 import type { Log } from '../log.js';
+import { unlessAborted } from './abort.js';
 
 const kinds = {
   asr: { what: 'speech recognition', unavailable: 'ASR_UNAVAILABLE' },
@@ -206,13 +207,4 @@ function networkError(error: unknown): string | undefined {
     if (first !== undefined) return networkError(first);
   }
   return undefined;
-}
-
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason as Error);
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }
