@@ -48,6 +48,7 @@ export const errorCodes = {
   SESSION_UNKNOWN: { status: 404 },
   SESSION_REPLACED: { status: 409 },
   TOO_MANY_TURNS: { status: 429 },
+  SEGMENT_MISSING: { status: 408 },
   TEXT_TOO_LONG: { status: 413 },
   PORTRAIT_MISSING: { status: 400 },
   // speech and dialogue services

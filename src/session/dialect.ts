@@ -17,6 +17,8 @@ export interface ClientSocket {
   /** Of the upgrade request; of a name that is given twice the first value. */
   readonly query: Readonly<Record<string, string>>;
   readonly params: Readonly<Record<string, string>>;
+  /** The header of the upgrade request. */
+  readonly authorization: string | undefined;
   readonly isOpen: boolean;
   /**
    * Queues a frame; order is kept. While the client reads too slowly, of frames with the same

@@ -39,6 +39,7 @@ export interface SocketOptions {
   readonly address: string;
   readonly query: Readonly<Record<string, string>>;
   readonly params: Readonly<Record<string, string>>;
+  readonly authorization: string | undefined;
   readonly limits: Config['sessions'];
   readonly stuckMs?: number | undefined;
   readonly log: Log;
@@ -50,6 +51,7 @@ export class Socket implements ClientSocket {
   readonly address: string;
   readonly query: Readonly<Record<string, string>>;
   readonly params: Readonly<Record<string, string>>;
+  readonly authorization: string | undefined;
   /** Resolves when the connection is over and its dialect has dealt with that. */
   readonly ended: Promise<void>;
 
@@ -72,18 +74,20 @@ export class Socket implements ClientSocket {
   #isKnown = false;
   #strangerBytes = 0;
   #isAlive = true;
-  #incoming: Buffer[] = [];
+  readonly #incoming: Buffer[] = [];
+  #incomingBytes = 0;
   #isBusy = true;
   #badFrames = 0;
   #end: ConnectionEnd | undefined;
 
   /** Attaches everything at once: a frame may come right behind the upgrade. */
   constructor(ws: WebSocket, line: NetSocket, dialect: Dialect, options: SocketOptions) {
-    const { id, address, query, params, limits, log } = options;
+    const { id, address, query, params, authorization, limits, log } = options;
     this.id = id;
     this.address = address;
     this.query = query;
     this.params = params;
+    this.authorization = authorization;
     this.#ws = ws;
     this.#line = line;
     this.#limits = limits;
@@ -205,7 +209,9 @@ export class Socket implements ClientSocket {
       );
     }
     this.#incoming.push(data);
-    if (this.#incoming.length > maxFramesWaiting) this.#ws.pause();
+    this.#incomingBytes += data.length;
+    const isMuch = this.#incomingBytes > this.#limits.maxFrameBytes;
+    if (isMuch || this.#incoming.length > maxFramesWaiting) this.#ws.pause();
     void this.#work();
   }
 
@@ -226,6 +232,7 @@ export class Socket implements ClientSocket {
     if (this.#isBusy) return;
     this.#isBusy = true;
     for (let next = this.#incoming.shift(); next; next = this.#incoming.shift()) {
+      this.#incomingBytes -= next.length;
       if (this.#end?.byServer !== true) await this.#handle(next);
     }
     this.#isBusy = false;
@@ -303,7 +310,7 @@ export class Socket implements ClientSocket {
   #closed(code: number, reason: string): void {
     this.#end ??= { code, reason, byServer: false };
     // Whoever closes properly has sent the frames before that to be heeded.
-    if (this.#end.byServer || this.#end.code === 1006) this.#incoming = [];
+    if (this.#end.byServer || this.#end.code === 1006) this.#incoming.length = 0;
     this.#stopTimers();
     this.#outbox.close();
     this.#line.off('data', this.#onData);

@@ -75,6 +75,7 @@ export async function registerSockets(
       address: request.ip,
       query: texts(request.query),
       params: texts(request.params),
+      authorization: request.headers.authorization,
       limits: config.sessions,
       stuckMs: options.stuckMs,
       log: log.child({ connection: id, dialect: dialect.name, address: request.ip }),

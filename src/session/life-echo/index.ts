@@ -1,0 +1,171 @@
+import { missingProfileFields } from '../../account/accounts.js';
+import { opening, profileGreeting } from '../../dialogue/index.js';
+import { CodedError, type ErrorCode } from '../../errors.js';
+import { type Role, characterOf } from '../../role/roles.js';
+import type { ConversationRow, User } from '../../store/schema.js';
+import { closeCodes } from '../close.js';
+import type { ClientSocket, Connection, ConnectionEnd, Dialect, Frame } from '../dialect.js';
+import type { SessionEvent } from '../events.js';
+import type { SessionManager } from '../manager.js';
+import type { Sink } from '../outlet.js';
+import { profileText } from '../profile.js';
+import type { SessionServices } from '../services.js';
+import type { Session } from '../session.js';
+import { decode, encode, errorFrame } from './codec.js';
+import { Conversation } from './conversation.js';
+
+export interface LifeEchoOptions {
+  /** How long a segment that never comes is waited for; ms. */
+  readonly missingSegmentMs?: number;
+  /** Between the parts of an opening; ms. */
+  readonly openingPauseMs?: number;
+}
+
+const defaults = { missingSegmentMs: 15_000, openingPauseMs: 500 };
+
+/** Life-echo clients: written conversations that are kept, with speech in numbered segments. */
+export function createLifeEcho(
+  services: SessionServices,
+  sessions: SessionManager,
+  options: LifeEchoOptions = {},
+): Dialect {
+  const room: Room = {
+    services,
+    sessions,
+    options: { ...defaults, ...options },
+    conversations: new WeakMap(),
+  };
+  return {
+    name: 'life-echo',
+    connect: (socket) => new LifeEchoConnection(room, socket),
+    error: (socket, code, message) => errorFrame(idOf(socket), code, message),
+  };
+}
+
+interface Room {
+  readonly services: SessionServices;
+  readonly sessions: SessionManager;
+  readonly options: Required<LifeEchoOptions>;
+  /** What outlives a connection. */
+  readonly conversations: WeakMap<Session, Conversation>;
+}
+
+class LifeEchoConnection implements Connection, Sink {
+  readonly ready: Promise<void>;
+  readonly #room: Room;
+  readonly #socket: ClientSocket;
+  readonly #id: string;
+  #conversation: Conversation | undefined;
+
+  constructor(room: Room, socket: ClientSocket) {
+    this.#room = room;
+    this.#socket = socket;
+    this.#id = idOf(socket);
+    this.ready = this.#connect();
+  }
+
+  async frame(frame: Frame): Promise<void> {
+    const { maxText } = this.#room.services.config.sessions;
+    await this.#conversation?.handle(decode(frame, maxText));
+  }
+
+  closed(end: ConnectionEnd): void {
+    const session = this.#conversation?.session;
+    if (session !== undefined) this.#room.sessions.detach(session, this, end);
+  }
+
+  event(event: SessionEvent): void {
+    const frame = encode(event, this.#id);
+    if (frame !== undefined) this.#socket.send(frame);
+  }
+
+  over(why: 'ended' | 'replaced'): void {
+    if (why === 'ended') return this.#socket.close(closeCodes.done, 'the conversation ended');
+    const message = 'another connection took the conversation over';
+    this.#refuse('SESSION_REPLACED', message);
+    this.#socket.close(closeCodes.replaced, `SESSION_REPLACED: ${message}`);
+  }
+
+  async #connect(): Promise<void> {
+    const { accounts } = this.#room.services;
+    const { token } = this.#socket.query;
+    try {
+      if (token === undefined || token === '') {
+        throw new CodedError('UNAUTHORIZED', 'the access token is missing: connect with ?token=');
+      }
+      const { user, expiresAt } = await accounts.verifyAccess(token);
+      this.#socket.welcome(expiresAt);
+      await this.#open(user, expiresAt).catch((error: unknown) => {
+        if (error instanceof CodedError) this.#refuse(error.code, error.message);
+        throw error;
+      });
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      const code = error.status >= 500 ? closeCodes.tryAgain : closeCodes.policy;
+      this.#socket.close(code, `${error.code}: ${error.message}`);
+    }
+  }
+
+  async #open(user: User, tokenExpiresAt: number): Promise<void> {
+    const { services, sessions, options } = this.#room;
+    const { conversations } = services;
+    const row = await conversations.open(this.#id, user);
+    const [role, history] = await Promise.all([
+      this.#roleOf(row, user),
+      conversations.history(this.#id),
+    ]);
+    const request = {
+      mode: 'text' as const,
+      user,
+      tokenExpiresAt,
+      address: this.#socket.address,
+      key: `conversation:${this.#id}`,
+      role,
+      conversationId: this.#id,
+      history,
+      userProfile: profileText(user),
+    };
+    const session = await sessions.open(request, this);
+    const known = this.#room.conversations.get(session);
+    if (known !== undefined) {
+      this.#conversation = known;
+      return;
+    }
+    this.#conversation = new Conversation(this.#id, session, options.missingSegmentMs, () =>
+      sessions.end(session, { type: 'conversation-ended' }),
+    );
+    this.#room.conversations.set(session, this.#conversation);
+    if (history.length === 0) {
+      session.announce(openingFor(user, role, this.#id), options.openingPauseMs);
+    }
+  }
+
+  /** Whoever the conversation was begun with; that role may be gone or private by now. */
+  async #roleOf({ role_id: roleId }: ConversationRow, user: User): Promise<Role> {
+    const { roles } = this.#room.services;
+    if (roleId === null) return roles.standard();
+    try {
+      return await roles.find(roleId, user);
+    } catch (error) {
+      if (error instanceof CodedError && error.code === 'ROLE_NOT_FOUND') return roles.standard();
+      throw error;
+    }
+  }
+
+  #refuse(code: ErrorCode, message: string): void {
+    this.#socket.send(errorFrame(this.#id, code, message));
+  }
+}
+
+/** Asks for what is not known of the user, or else begins with what is. */
+function openingFor(user: User, role: Role, seed: string): string[] {
+  const character = characterOf(role);
+  const missing = missingProfileFields(user);
+  return missing.length > 0
+    ? profileGreeting(missing, user.nickname, character.language)
+    : opening(user, character, seed);
+}
+
+function idOf(socket: ClientSocket): string {
+  return socket.params['id'] ?? '';
+}

@@ -1,0 +1,24 @@
+import type { FastifyPluginAsync } from 'fastify';
+import { createEchoMimic } from './echomimic/index.js';
+import { createLifeEcho } from './life-echo/index.js';
+import { SessionManager } from './manager.js';
+import type { SessionServices } from './services.js';
+import { registerSockets } from './transport.js';
+
+/** Both kinds of sessions; closing the application ends them all. */
+export const sessionRoutes: FastifyPluginAsync<SessionServices> = async (app, services) => {
+  const sessions = new SessionManager(services);
+  await sessions.start();
+  await registerSockets(app, {
+    config: services.config,
+    log: services.log,
+    routes: [
+      { url: '/ws', dialect: createEchoMimic(services, sessions) },
+      { url: '/ws/conversation/:id', dialect: createLifeEcho(services, sessions) },
+    ],
+    stop: () => sessions.stop(),
+  });
+};
+
+// Upgrades reach every route of the application: what answers them has to be there for all.
+Object.assign(sessionRoutes, { [Symbol.for('skip-override')]: true });
