@@ -149,8 +149,8 @@ export class DashscopeHttp {
     const arrived: { event?: string | undefined; data: string }[] = [];
     const parser = createParser({ onEvent: (event) => arrived.push(event) });
     for await (const text of this.#pieces(response)) {
-      if (text === undefined) parser.reset({ consume: true });
-      else parser.feed(text);
+      // the last event may lack its blank line
+      parser.feed(text ?? '\n\n');
       for (const { event, data } of arrived.splice(0)) {
         const envelope = parsed(data);
         if (envelope === undefined) {
