@@ -28,24 +28,30 @@ export function postgresDialect(url: string, log: Log): Dialect {
   };
   const place = placeOf(options);
   const pool = new pg.Pool(options);
-  pool.on('error', (error) =>
-    log.warn({ place, reason: error.message }, 'lost an idle connection to the database'),
-  );
+  const onLost = (error: Error) =>
+    log.warn({ place, reason: error.message }, 'lost a connection to the database');
+  pool.on('error', onLost);
+  // Between two queries of a transaction nobody else listens, and the process would end.
+  pool.on('connect', (client) => client.on('error', onLost));
   return new PostgresDialect({
     pool: {
       connect: async () => {
         const client = await pool.connect().catch((error: unknown) => {
           throw describeFailure(error, place);
         });
+        let failure: Error | undefined;
         return {
           query: (async (text: string, parameters: readonly unknown[]) => {
             try {
               return await client.query(text, parameters.map(toParameter));
             } catch (error) {
-              throw describeFailure(error, place);
+              const described = describeFailure(error, place);
+              if (described !== error) failure = described as Error;
+              throw described;
             }
           }) as never,
-          release: () => client.release(),
+          // A connection that failed is not kept for the next.
+          release: () => client.release(failure),
         };
       },
       end: () => pool.end(),

@@ -1,11 +1,12 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readdir } from 'node:fs/promises';
 import type { FastifyInstance } from 'fastify';
 import type { Test } from 'tap';
 import { buildApp } from '../../src/app.js';
 import { type Config, loadConfig } from '../../src/config.js';
 import { createLog } from '../../src/log.js';
+import { temporaryFolder } from './folder.js';
+
+export { temporaryFolder } from './folder.js';
 
 export interface RunningApp {
   readonly app: FastifyInstance;
@@ -13,13 +14,6 @@ export interface RunningApp {
   readonly config: Config;
   /** What lies in the folder of the temp files. */
   files(): Promise<string[]>;
-}
-
-/** A folder of the test's own, removed when it ends. */
-export async function temporaryFolder(t: Test): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'echomimic-test-'));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
-  return folder;
 }
 
 /** The real application on a free port of the loopback interface. */

@@ -14,7 +14,7 @@ import { type Config, loadConfig } from '../../src/config.js';
 import { createLog } from '../../src/log.js';
 import { openDatabase } from '../../src/store/database.js';
 import type { Database } from '../../src/store/schema.js';
-import { temporaryFolder } from './app.js';
+import { temporaryFolder } from './folder.js';
 
 const run = promisify(execFile);
 
