@@ -27,6 +27,18 @@ export function checkData<T extends TSchema>(schema: T, data: unknown, frame: st
   );
 }
 
+/**
+ * The bytes of a Base64 text in the standard alphabet, padded; line breaks, which some encoders
+ * put in, are let pass. FRAME_INVALID names the field.
+ */
+export function decodeBase64(text: string, field: string): Buffer {
+  const whole = /[\r\n]/.test(text) ? text.replace(/[\r\n]+/g, '') : text;
+  if (whole.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(whole)) {
+    throw invalid(`${field}: expected padded Base64 of the standard alphabet (A-Z a-z 0-9 + /)`);
+  }
+  return Buffer.from(whole, 'base64');
+}
+
 function invalid(message: string): CodedError {
   return new CodedError('FRAME_INVALID', message);
 }

@@ -1,10 +1,9 @@
 import { type TSchema, Type } from 'typebox';
 import { CodedError } from '../../errors.js';
-import { decodeBase64 } from '../base64.js';
 import type { Command } from '../commands.js';
 import type { Frame } from '../dialect.js';
 import type { SessionEvent } from '../events.js';
-import { checkData } from '../fields.js';
+import { checkData, decodeBase64 } from '../fields.js';
 
 /** Numbers of segments stay below; at some seconds each that is more than an hour. */
 export const maxSegments = 1000;
