@@ -1,7 +1,7 @@
 /** What a client asks of its session, in either dialect, after its frame was checked. */
 export type Command =
   /** A recording that was uploaded before. */
-  | { readonly type: 'upload'; readonly fileId: string; readonly url: string }
+  | { readonly type: 'upload'; readonly fileId: string }
   /** A piece of a recording; `pcm` formats are 16 kHz 16-bit mono samples without a header. */
   | {
       readonly type: 'chunk';

@@ -6,7 +6,8 @@ import type { ConnectionEnd } from './dialect.js';
 import type { ChatEntry, Mode, SessionEvent } from './events.js';
 import { Registry, type RegistryTimes } from './registry.js';
 import type { SessionServices } from './services.js';
-import { Session, type Sink, portraitMissing } from './session.js';
+import type { Sink } from './outlet.js';
+import { Session, portraitMissing } from './session.js';
 
 export interface OpenRequest {
   readonly mode: Mode;

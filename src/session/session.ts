@@ -5,18 +5,13 @@ import type { Command } from './commands.js';
 import type { ChatEntry, RoleCard, SessionEvent } from './events.js';
 import type { OwnedFiles } from './files.js';
 import type { SessionSetup, TurnHost, TurnInput } from './host.js';
+import { Outlet, type Sink } from './outlet.js';
 import { PiecewiseRecording } from './recording.js';
-import { EventRing, type Numbered } from './ring.js';
 import type { SessionServices } from './services.js';
 import { type SessionState, step } from './state.js';
 import { Turn } from './turn.js';
 
-/** Where a session's events go: one connection. Neither method may throw. */
-export interface Sink {
-  event(event: SessionEvent, seq: number): void;
-  /** Nothing more comes: the session ended, or another connection took it over. */
-  over(why: 'ended' | 'replaced'): void;
-}
+export type { Sink } from './outlet.js';
 
 const ringSize = 512;
 const maxHistory = 500;
@@ -36,7 +31,7 @@ export class Session implements TurnHost {
   readonly files: OwnedFiles;
   readonly services: SessionServices;
   readonly #history: ChatEntry[];
-  readonly #ring = new EventRing(ringSize);
+  readonly #outlet = new Outlet(ringSize);
   readonly #ending = new AbortController();
   readonly #waiting: Turn[] = [];
   readonly #idle = new Set<() => void>();
@@ -45,9 +40,7 @@ export class Session implements TurnHost {
   #state: SessionState = 'opening';
   #current: Turn | undefined;
   #recording: PiecewiseRecording | undefined;
-  #sink: Sink | undefined;
-  #seq = 0;
-  #heard = 0;
+  #recordingTurn: Turn | undefined;
   #turns = 0;
   #portrait: Promise<string> | undefined;
   #stored: Promise<void> = Promise.resolve();
@@ -80,7 +73,7 @@ export class Session implements TurnHost {
   }
 
   get isAttached(): boolean {
-    return this.#sink !== undefined;
+    return this.#outlet.sink !== undefined;
   }
 
   get history(): readonly ChatEntry[] {
@@ -88,12 +81,12 @@ export class Session implements TurnHost {
   }
 
   get seq(): number {
-    return this.#seq;
+    return this.#outlet.seq;
   }
 
   /** Tells the first client about the session and lets turns begin. */
   open(sink: Sink): void {
-    this.#sink = sink;
+    this.#outlet.open(sink);
     this.#move('ready');
     this.emit(this.#connected(false));
   }
@@ -102,27 +95,15 @@ export class Session implements TurnHost {
    * Gives the session to another connection: `connected`, then what it has not heard after
    * `lastSeq` (by default what no connection was given), then what happens from now on.
    */
-  attach(sink: Sink, lastSeq = this.#heard): void {
-    const old = this.#sink;
-    this.#sink = undefined;
-    old?.over('replaced');
-    const missed = this.#ring.after(lastSeq);
-    this.#sink = sink;
-    if (missed !== undefined) {
-      sink.event(this.#connected(true), lastSeq);
-      for (const entry of missed) this.#deliver(entry);
-      return;
-    }
-    sink.event(this.#connected(true), this.#seq);
-    this.#heard = this.#seq;
+  attach(sink: Sink, lastSeq?: number): void {
+    if (this.#outlet.attach(sink, this.#connected(true), lastSeq)) return;
     const task = this.#current?.lastTaskEvent;
     if (task !== undefined) this.emit(task);
   }
 
   /** False when `sink` had already lost the session to another connection. */
   detach(sink: Sink): boolean {
-    if (this.#sink !== sink) return false;
-    this.#sink = undefined;
+    if (!this.#outlet.detach(sink)) return false;
     this.#recording?.abandon('the connection was lost before its last piece');
     return true;
   }
@@ -132,20 +113,20 @@ export class Session implements TurnHost {
     if (this.isOver) throw new CodedError('SESSION_NOT_CONNECTED', 'this session has ended');
     switch (command.type) {
       case 'upload':
-        return this.#interruptAndAdd({ type: 'upload', fileId: command.fileId });
+        this.#interruptAndAdd({ type: 'upload', fileId: command.fileId });
+        return;
       case 'recording':
-        return this.#add({
+        this.#add({
           type: 'recording',
           recording: Promise.resolve({ data: command.data, sampleRate: undefined }),
         });
+        return;
       case 'chunk':
         return this.#chunk(command.data, command.isLast, command.format);
       case 'text':
         return this.say(command.text);
       case 'interrupt':
-        // what the user is saying is not a reply
-        if (this.#state !== 'recording') this.#cut();
-        return;
+        return this.#interrupt();
       default:
         throw new CodedError('FRAME_INVALID', `"${command.type}" is not for this kind of session`);
     }
@@ -166,10 +147,17 @@ export class Session implements TurnHost {
 
   /** Sends an event and keeps it for clients that come back. */
   emit(event: SessionEvent): void {
-    if (this.#state === 'ended') return;
-    const entry = { seq: ++this.#seq, event };
-    this.#ring.add(entry);
-    this.#deliver(entry);
+    if (this.#state !== 'ended') this.#outlet.emit(event);
+  }
+
+  /** Keeps an event that the caller sends itself; its number. */
+  number(event: SessionEvent): number {
+    return this.#outlet.number(event);
+  }
+
+  /** Whether the session's events go to `sink`. */
+  holds(sink: Sink): boolean {
+    return this.#outlet.sink === sink;
   }
 
   /** Resolves when no turn runs or waits. */
@@ -207,9 +195,7 @@ export class Session implements TurnHost {
       this.emit(last);
     }
     this.#move('ended');
-    const sink = this.#sink;
-    this.#sink = undefined;
-    sink?.over('ended');
+    this.#outlet.close();
     await cleared;
   }
 
@@ -276,12 +262,6 @@ export class Session implements TurnHost {
     };
   }
 
-  #deliver(entry: Numbered): void {
-    if (this.#sink === undefined) return;
-    this.#heard = entry.seq;
-    this.#sink.event(entry.event, entry.seq);
-  }
-
   #move(to: SessionState): void {
     this.#state = step(this.#state, to);
   }
@@ -293,21 +273,23 @@ export class Session implements TurnHost {
         maxBytes: maxBytes.audio,
         maxSeconds: this.services.config.tasks.maxAudioSeconds,
       });
-      this.#interruptAndAdd({ type: 'recording', recording: recording.complete });
+      const turn = this.#interruptAndAdd({ type: 'recording', recording: recording.complete });
       this.#recording = recording;
+      this.#recordingTurn = turn;
     }
     // a recording that failed swallows the rest of its pieces; its turn tells why
     this.#recording.add(data);
     if (!isLast) return;
     this.#recording.finish();
     this.#recording = undefined;
+    this.#recordingTurn = undefined;
   }
 
   /** New speech cuts what is being said. */
-  #interruptAndAdd(input: TurnInput): void {
+  #interruptAndAdd(input: TurnInput): Turn {
     this.#checkRoom();
     this.#cut();
-    this.#add(input);
+    return this.#add(input);
   }
 
   #checkRoom(): void {
@@ -320,11 +302,13 @@ export class Session implements TurnHost {
     }
   }
 
-  #add(input: TurnInput): void {
+  #add(input: TurnInput): Turn {
     if (this.isOver) throw new CodedError('SESSION_NOT_CONNECTED', 'this session has ended');
     if (this.#current !== undefined) this.#checkRoom();
-    this.#waiting.push(new Turn(this, ++this.#turns, input));
+    const turn = new Turn(this, ++this.#turns, input);
+    this.#waiting.push(turn);
     this.#next();
+    return turn;
   }
 
   #next(): void {
@@ -340,8 +324,16 @@ export class Session implements TurnHost {
         this.#release(turn);
       },
     );
-    const whole = settled.then(() => turn.settle()).finally(() => this.#settling.delete(whole));
-    this.#settling.add(whole);
+    this.#keep(settled.then(() => turn.settle()));
+  }
+
+  #keep(work: Promise<void>): void {
+    const settled = work
+      .catch((error: unknown) => {
+        this.services.log.error({ err: error, session: this.id }, 'a turn left something behind');
+      })
+      .finally(() => this.#settling.delete(settled));
+    this.#settling.add(settled);
   }
 
   #release(turn: Turn): void {
@@ -351,10 +343,23 @@ export class Session implements TurnHost {
     this.#next();
   }
 
+  /** Ends the reply being made and those to come; what the user is saying is none of them. */
+  #interrupt(): void {
+    const kept = this.#waiting.filter((turn) => turn === this.#recordingTurn);
+    const dropped = this.#waiting.filter((turn) => turn !== this.#recordingTurn);
+    this.#waiting.splice(0, this.#waiting.length, ...kept);
+    for (const turn of dropped) {
+      turn.cut();
+      this.#keep(turn.settle());
+    }
+    if (this.#state !== 'recording') this.#cut();
+    for (const { number } of dropped) this.emit({ type: 'interrupted', turn: number });
+  }
+
   #cut(): void {
     const turn = this.#current;
     if (turn === undefined) return;
-    if (this.#state === 'recording') this.#dropRecording();
+    if (turn === this.#recordingTurn) this.#dropRecording();
     turn.cut();
     this.emit({ type: 'interrupted', turn: turn.number });
     this.#release(turn);
@@ -363,6 +368,7 @@ export class Session implements TurnHost {
   #dropRecording(): void {
     this.#recording?.abandon('something else was said');
     this.#recording = undefined;
+    this.#recordingTurn = undefined;
   }
 
   #wakeIdle(): void {

@@ -42,6 +42,9 @@ export class Turn implements RunningTurn {
     this.session = session;
     this.number = number;
     this.#input = input;
+    if (input.type === 'text' && input.reservation !== undefined) {
+      this.#charge(input.reservation, { messages: 1 });
+    }
   }
 
   get signal(): AbortSignal {
@@ -123,10 +126,7 @@ export class Turn implements RunningTurn {
     const input = this.#input;
     if (input.type === 'announcement') return this.#announce(input.parts, input.pauseMs);
     if (input.type === 'text') {
-      const charge =
-        input.reservation === undefined
-          ? await this.reserve({ messages: 1 })
-          : this.#charge(input.reservation, { messages: 1 });
+      const charge = this.#charges[0] ?? (await this.reserve({ messages: 1 }));
       this.#segmentIds = input.segmentIds ?? [];
       this.#say('user', input.text);
       await this.#answer(input.text, charge);

@@ -1,0 +1,185 @@
+import { CodedError, codeOf } from '../../errors.js';
+import type { Role } from '../../role/roles.js';
+import { closeCodes } from '../close.js';
+import type { ClientSocket, Connection, ConnectionEnd, Frame } from '../dialect.js';
+import type { ChatEntry, SessionEvent } from '../events.js';
+import type { SessionManager } from '../manager.js';
+import type { SessionServices } from '../services.js';
+import type { Sink } from '../outlet.js';
+import type { Session } from '../session.js';
+import { type Visitor, visitorOf } from './auth.js';
+import { encode } from './encode.js';
+import { type ConnectionRequest, fileIdOf, readFrame, readQuery } from './frames.js';
+
+/** One socket of an EchoMimic client, and the session it holds once it is connected. */
+export class EchoMimicConnection implements Connection, Sink {
+  readonly ready: Promise<void> | undefined;
+  readonly #socket: ClientSocket;
+  readonly #services: SessionServices;
+  readonly #sessions: SessionManager;
+  #session: Session | undefined;
+
+  constructor(socket: ClientSocket, services: SessionServices, sessions: SessionManager) {
+    this.#socket = socket;
+    this.#services = services;
+    this.#sessions = sessions;
+    this.ready = this.#connectByQuery();
+  }
+
+  get session(): Session | undefined {
+    return this.#session;
+  }
+
+  async frame(frame: Frame): Promise<void> {
+    const read = readFrame(frame, this.#services.config.sessions.maxText);
+    if (read.event === 'request_connection') {
+      if (this.#session !== undefined) {
+        throw new CodedError(
+          'FRAME_INVALID',
+          'this socket is connected already; open another one for another session',
+        );
+      }
+      return this.#connect(read.data);
+    }
+    const session = this.#session;
+    if (session === undefined) {
+      throw new CodedError('SESSION_NOT_CONNECTED', 'send request_connection before anything else');
+    }
+    if (read.sessionId !== undefined && read.sessionId !== session.id) {
+      throw new CodedError(
+        'SESSION_UNKNOWN',
+        `session_id must be that of this connection, ${session.id}, or be left out`,
+      );
+    }
+    if (read.command.type !== 'stop') return session.handle(read.command);
+    const message = 'the session has ended and its files are deleted';
+    void this.#sessions.end(session, { type: 'stopped', message });
+  }
+
+  closed(end: ConnectionEnd): void {
+    const session = this.#session;
+    this.#session = undefined;
+    if (session !== undefined) this.#sessions.detach(session, this, end);
+  }
+
+  event(event: SessionEvent, seq: number): void {
+    const frame = encode(event, seq);
+    if (frame === undefined) return;
+    const coalesce = event.type === 'task-progress' ? `progress:${event.taskId}` : undefined;
+    this.#socket.send(frame, { coalesce });
+  }
+
+  over(why: 'ended' | 'replaced'): void {
+    this.#session = undefined;
+    if (why === 'ended') return this.#socket.close(closeCodes.done, 'the session has ended');
+    this.#refuse('SESSION_REPLACED', 'another connection has taken this session over');
+    this.#socket.close(
+      closeCodes.replaced,
+      'SESSION_REPLACED: another connection has this session',
+    );
+  }
+
+  #refuse(code: CodedError['code'], message: string): void {
+    this.#socket.send({ event: 'error', data: { code, message } });
+  }
+
+  #connectByQuery(): Promise<void> | undefined {
+    const { query } = this.#socket;
+    const connecting = (async () => {
+      const request = readQuery(query);
+      if (request !== undefined) await this.#connect(request);
+    })();
+    // a wrong query leaves the socket open for a better request_connection
+    return connecting.catch((error: unknown) => {
+      if (!(error instanceof CodedError)) throw error;
+      this.#refuse(error.code, error.message);
+    });
+  }
+
+  async #connect(request: ConnectionRequest): Promise<void> {
+    let visitor: Visitor | undefined;
+    try {
+      visitor = await visitorOf(this.#socket, request, this.#services);
+    } catch (error) {
+      const code = codeOf(error);
+      if (!['UNAUTHORIZED', 'TOKEN_INVALID', 'TOKEN_EXPIRED'].includes(code)) throw error;
+      const { message } = error as CodedError;
+      this.#refuse(code, message);
+      return this.#socket.close(closeCodes.unauthorised, `${code}: ${message}`);
+    }
+    const session =
+      request.resume_token === undefined
+        ? await this.#open(request, visitor)
+        : await this.#resume(request, visitor);
+    this.#session = session;
+    this.#socket.welcome(this.#sessions.tokenExpiresAt(session));
+    // a session that ended, or was taken over, while this socket was being connected
+    if (!session.holds(this)) this.#session = undefined;
+  }
+
+  #resume(request: ConnectionRequest, visitor: Visitor | undefined): Promise<Session> {
+    return this.#sessions.resume(
+      {
+        sessionId: request.session_id ?? '',
+        resumeToken: request.resume_token ?? '',
+        lastSeq: request.last_seq,
+        user: visitor?.user,
+        tokenExpiresAt: visitor?.expiresAt,
+      },
+      this,
+    );
+  }
+
+  async #open(request: ConnectionRequest, visitor: Visitor | undefined): Promise<Session> {
+    const { roles } = this.#services;
+    const user = visitor?.user;
+    const conversation = await this.#conversation(request, user);
+    const role =
+      request.role_id !== undefined
+        ? await roles.find(request.role_id, user)
+        : (conversation?.role ?? (await roles.standard()));
+    return await this.#sessions.open(
+      {
+        mode: request.mode ?? 'voice',
+        user,
+        tokenExpiresAt: visitor?.expiresAt,
+        address: this.#socket.address,
+        role,
+        conversationId: request.conversation_id,
+        history: conversation?.history,
+        imageId:
+          request.image_id === undefined ? undefined : fileIdOf(request.image_id, 'image_id'),
+        voice: request.voice_id,
+        rate: request.speech_rate,
+        pitch: request.pitch_rate,
+        userProfile: visitor?.profile,
+      },
+      this,
+    );
+  }
+
+  async #conversation(
+    { conversation_id: id, role_id: roleId }: ConnectionRequest,
+    user: Visitor['user'] | undefined,
+  ): Promise<{ role: Role | undefined; history: ChatEntry[] } | undefined> {
+    if (id === undefined) return undefined;
+    if (user === undefined) {
+      throw new CodedError(
+        'UNAUTHORIZED',
+        'a conversation_id needs a logged-in user: send a token',
+      );
+    }
+    const { conversations, roles } = this.#services;
+    const row = await conversations.open(id, user, { roleId });
+    const history = await conversations.history(id);
+    const role =
+      row.role_id === null || roleId !== undefined
+        ? undefined
+        : await roles.find(row.role_id, user).catch((error: unknown) => {
+            // a role that is gone, or no longer shown to this user, is not the end of it
+            if (codeOf(error) === 'ROLE_NOT_FOUND') return undefined;
+            throw error;
+          });
+    return { role, history: history.map(({ speaker, text }) => ({ speaker, text })) };
+  }
+}

@@ -1,0 +1,181 @@
+import { type Static, Type } from 'typebox';
+import { CodedError } from '../../errors.js';
+import type { Command } from '../commands.js';
+import type { Frame } from '../dialect.js';
+import { decodeBase64 } from '../base64.js';
+import { checkData } from '../fields.js';
+
+const text = (description: string, maxLength: number) =>
+  Type.String({ minLength: 1, maxLength, description });
+const rate = Type.Number({ minimum: 0.5, maximum: 2, description: 'a number from 0.5 to 2' });
+const sessionId = Type.Optional(text('the session_id of connection_ack', 200));
+
+/** Members that are not listed here are ignored. */
+const schemas = {
+  request_connection: Type.Object({
+    token: Type.Optional(Type.String({ maxLength: 8192, description: 'an access token' })),
+    mode: Type.Optional(Type.Enum(['voice', 'video'], { description: '"voice" or "video"' })),
+    role_id: Type.Optional(text('the id of a role', 200)),
+    conversation_id: Type.Optional(
+      Type.String({
+        pattern: '^[A-Za-z0-9._:-]{1,128}$',
+        description: '1 to 128 letters, digits and . _ : -',
+      }),
+    ),
+    image_id: Type.Optional(text('the file_id of an uploaded picture', 2048)),
+    voice_id: Type.Optional(text('the name of a voice, up to 200 characters', 200)),
+    speech_rate: Type.Optional(rate),
+    pitch_rate: Type.Optional(rate),
+    session_id: sessionId,
+    resume_token: Type.Optional(text('the resume_token of connection_ack', 200)),
+    last_seq: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: Number.MAX_SAFE_INTEGER,
+        description: 'the seq of the last frame that arrived',
+      }),
+    ),
+  }),
+  audio_uploaded: Type.Object({
+    session_id: sessionId,
+    audio_url: text('the download URL or the file_id of an uploaded recording', 2048),
+  }),
+  audio_stream_chunk: Type.Object({
+    session_id: sessionId,
+    chunk: Type.String({ description: 'a piece of a recording in Base64' }),
+    is_last: Type.Boolean({ description: 'true or false' }),
+    format: Type.Optional(
+      Type.String({ maxLength: 200, description: 'the name of a format, such as "pcm"' }),
+    ),
+  }),
+  text_message: Type.Object({
+    session_id: sessionId,
+    text: Type.String({ description: 'what the user says, as a string' }),
+  }),
+  interrupt: Type.Object({ session_id: sessionId }),
+  stop_session: Type.Object({ session_id: sessionId }),
+};
+type EventName = keyof typeof schemas;
+export type ConnectionRequest = Static<typeof schemas.request_connection>;
+
+export type ClientFrame =
+  | { readonly event: 'request_connection'; readonly data: ConnectionRequest }
+  | {
+      readonly event: Exclude<EventName, 'request_connection'>;
+      readonly sessionId: string | undefined;
+      readonly command: Command;
+    };
+
+/** Reads a frame; throws FRAME_MALFORMED, FRAME_UNKNOWN, FRAME_INVALID or TEXT_TOO_LONG. */
+export function readFrame(frame: Frame, maxText: number): ClientFrame {
+  const { event, data = {} } = frame;
+  if (typeof event !== 'string') {
+    throw new CodedError(
+      'FRAME_MALFORMED',
+      'a frame is {"event": name, "data": {...}}; this one has no event',
+    );
+  }
+  if (!Object.hasOwn(schemas, event)) {
+    throw new CodedError(
+      'FRAME_UNKNOWN',
+      `there is no event ${JSON.stringify(event.slice(0, 60))}; known are ${Object.keys(schemas).join(', ')}`,
+    );
+  }
+  const name = event as EventName;
+  if (name === 'request_connection') return { event: name, data: readRequest(data) };
+  if (name === 'audio_uploaded') {
+    const { session_id, audio_url } = check(name, data);
+    const fileId = fileIdOf(audio_url, 'audio_url');
+    return { event: name, sessionId: session_id, command: { type: 'upload', fileId } };
+  }
+  if (name === 'audio_stream_chunk') {
+    const { session_id, chunk, is_last: isLast, format } = check(name, data);
+    const piece = decodeBase64(chunk, 'chunk');
+    const command: Command = { type: 'chunk', data: piece, isLast, format };
+    return { event: name, sessionId: session_id, command };
+  }
+  if (name === 'text_message') {
+    const { session_id, text } = check(name, data);
+    return {
+      event: name,
+      sessionId: session_id,
+      command: { type: 'text', text: checkText(text, maxText) },
+    };
+  }
+  const { session_id } = check(name, data);
+  const type = name === 'interrupt' ? 'interrupt' : 'stop';
+  return { event: name, sessionId: session_id, command: { type } };
+}
+
+/** The same as `request_connection` in the query of the upgrade; undefined when it holds none. */
+export function readQuery(query: Readonly<Record<string, string>>): ConnectionRequest | undefined {
+  if (query['mode'] === undefined && query['resume_token'] === undefined) return undefined;
+  const numbers = ['speech_rate', 'pitch_rate', 'last_seq'];
+  const data = Object.entries(query).map(([key, text]) => [
+    key,
+    numbers.includes(key) && text.trim() !== '' ? Number(text) : text,
+  ]);
+  return readRequest(Object.fromEntries(data));
+}
+
+function readRequest(data: unknown): ConnectionRequest {
+  const request = check('request_connection', data);
+  const resumes = request.resume_token !== undefined;
+  if (resumes !== (request.session_id !== undefined)) {
+    throw invalid(
+      'request_connection: session_id and resume_token are given together or not at all',
+    );
+  }
+  if (!resumes && request.mode === undefined) {
+    throw invalid('request_connection: mode is missing: it must be "voice" or "video"');
+  }
+  return request;
+}
+
+function check<Name extends EventName>(event: Name, data: unknown): Static<(typeof schemas)[Name]> {
+  // some clients write null for what they leave out
+  const given =
+    typeof data === 'object' && data !== null && !Array.isArray(data)
+      ? Object.fromEntries(Object.entries(data).filter(([, value]) => value !== null))
+      : data;
+  return checkData(schemas[event], given, event);
+}
+
+function checkText(text: string, maxText: number): string {
+  if (text.trim() === '') throw invalid('text_message: text must say something; it is empty');
+  if (text.length > maxText) {
+    throw new CodedError(
+      'TEXT_TOO_LONG',
+      `the text has ${text.length} characters; at most ${maxText} are accepted`,
+    );
+  }
+  return text;
+}
+
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const download = /\/api\/tempfile\/download\/([^/]+)\/?$/;
+
+/** The id in one of our download URLs, whatever name of this host the client used; or a bare id. */
+export function fileIdOf(text: string, field: string): string {
+  let id = text.trim();
+  if (id.includes('/')) {
+    const path = URL.canParse(id, 'http://localhost')
+      ? new URL(id, 'http://localhost').pathname
+      : '';
+    id = download.exec(path)?.[1] ?? '';
+  }
+  id = id.toLowerCase();
+  if (uuid.test(id)) return id;
+  throw invalid(
+    `${field} must be one of this server's download URLs or a file_id, not ${brief(text)}`,
+  );
+}
+
+function brief(value: unknown): string {
+  const text = JSON.stringify(value) ?? 'undefined';
+  return text.length > 60 ? `${text.slice(0, 60)}...` : text;
+}
+
+function invalid(message: string): CodedError {
+  return new CodedError('FRAME_INVALID', message);
+}

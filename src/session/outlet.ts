@@ -1,0 +1,80 @@
+import type { SessionEvent } from './events.js';
+import { EventRing } from './ring.js';
+
+/** Where a session's events go: one connection. Neither method may throw. */
+export interface Sink {
+  event(event: SessionEvent, seq: number): void;
+  /** Nothing more comes: the session ended, or another connection took it over. */
+  over(why: 'ended' | 'replaced'): void;
+}
+
+/** Numbers a session's events, hands them to its connection, and keeps the latest for the next. */
+export class Outlet {
+  readonly #ring: EventRing;
+  #sink: Sink | undefined;
+  #seq = 0;
+  #heard = 0;
+
+  constructor(ringSize: number) {
+    this.#ring = new EventRing(ringSize);
+  }
+
+  /** The number of the latest event. */
+  get seq(): number {
+    return this.#seq;
+  }
+
+  get sink(): Sink | undefined {
+    return this.#sink;
+  }
+
+  open(sink: Sink): void {
+    this.#sink = sink;
+  }
+
+  emit(event: SessionEvent): void {
+    this.#deliver(event, this.number(event));
+  }
+
+  /** Keeps an event that the caller sends itself; its number. */
+  number(event: SessionEvent): number {
+    this.#ring.add({ seq: ++this.#seq, event });
+    return this.#seq;
+  }
+
+  /**
+   * Goes on with another connection: `greeting` first, whose number is that of the last event
+   * before those that follow, then everything after `lastSeq` (by default what no connection was
+   * given). False when some of that is no longer here: then only what is new follows.
+   */
+  attach(sink: Sink, greeting: SessionEvent, lastSeq = this.#heard): boolean {
+    const old = this.#sink;
+    this.#sink = undefined;
+    old?.over('replaced');
+    this.#sink = sink;
+    const missed = this.#ring.after(lastSeq);
+    this.#heard = missed === undefined ? this.#seq : lastSeq;
+    sink.event(greeting, this.#heard);
+    for (const { event, seq } of missed ?? []) this.#deliver(event, seq);
+    return missed !== undefined;
+  }
+
+  /** False when `sink` had already lost the session to another connection. */
+  detach(sink: Sink): boolean {
+    if (this.#sink !== sink) return false;
+    this.#sink = undefined;
+    return true;
+  }
+
+  close(): void {
+    const sink = this.#sink;
+    this.#sink = undefined;
+    sink?.over('ended');
+  }
+
+  #deliver(event: SessionEvent, seq: number): void {
+    if (this.#sink === undefined) return;
+    this.#heard = seq;
+    this.#sink.event(event, seq);
+  }
+}
