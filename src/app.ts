@@ -6,8 +6,15 @@ import fastify, {
   LogController,
 } from 'fastify';
 import type { Config } from './config.js';
+import { accountRoutes } from './account/routes.js';
+import { conversationRoutes } from './conversation/routes.js';
 import { CodedError, type ErrorCode, errorCodes } from './errors.js';
 import type { Log } from './log.js';
+import type { Redis } from './queue/redis.js';
+import { roleRoutes } from './role/routes.js';
+import { openData, openSessionServices } from './services.js';
+import { sessionRoutes } from './session/routes.js';
+import type { SessionServices } from './session/services.js';
 import { tempFileRoutes } from './tempfile/routes.js';
 import { TempFileStore } from './tempfile/store.js';
 
@@ -16,11 +23,15 @@ export interface AppOptions {
   readonly log: Log;
   /** Whether the parts that requests need are there; `/readyz` answers 503 until it resolves. */
   readonly isReady?: () => Promise<boolean>;
+  /** Without one there are no sessions. It stays the caller's to close. */
+  readonly redis?: Redis | undefined;
+  /** Used in place of what the configuration names. */
+  readonly services?: Partial<SessionServices>;
 }
 
 /** Builds the HTTP application without listening; closing it stops everything it started. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
-  const { config, log, isReady } = options;
+  const { config, log, isReady, redis } = options;
   const logger: FastifyBaseLogger = log;
   const app = fastify({
     loggerInstance: logger,
@@ -65,6 +76,21 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     store,
     token: config.apiToken,
   });
+
+  const data = await openData(config, log, redis);
+  app.addHook('onClose', () => data.close());
+  await app.register(accountRoutes, { prefix: '/api', ...data });
+  await app.register(roleRoutes, { prefix: '/api/roles', ...data, files: store });
+  await app.register(conversationRoutes, { prefix: '/api/conversations', ...data });
+  if (redis === undefined) {
+    app.get('/ws*', () => {
+      throw new CodedError('REDIS_UNAVAILABLE', 'sessions need a Redis: set REDIS_HOST');
+    });
+  } else {
+    const services = openSessionServices(config, log, store, redis, data, options.services);
+    app.addHook('onClose', () => services.close());
+    await app.register(sessionRoutes, services);
+  }
 
   app.get('/livez', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {

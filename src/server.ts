@@ -1,4 +1,5 @@
 import closeWithGrace from 'close-with-grace';
+import type { FastifyInstance } from 'fastify';
 import { buildApp } from './app.js';
 import { loadConfig } from './config.js';
 import { CodedError } from './errors.js';
@@ -6,38 +7,48 @@ import { createLog } from './log.js';
 import { Recovery } from './queue/recovery.js';
 import { connectRedis } from './queue/redis.js';
 
+/** What sessions get beyond their own time to end, for whatever else has to close. */
+const closingMs = 3000;
+
 /** The API process: listens until it is told to stop, by a signal or by the end of its parent. */
 const config = loadConfig();
 const log = createLog(config.logLevel).child({ process: 'api' });
 const redis = config.redis.named ? connectRedis(config, log) : undefined;
 const recovery = redis && new Recovery(redis, config, log);
-const app = await buildApp({
-  config,
-  log,
-  isReady: async () => {
-    if (redis === undefined) return true;
-    const late = new Promise<string>((resolve) => setTimeout(resolve, 1000, 'late').unref());
-    return (await Promise.race([redis.ping().catch(() => 'error'), late])) === 'PONG';
-  },
-});
+let app: FastifyInstance | undefined;
 const stop = async () => {
-  await app.close();
+  await app?.close();
   await recovery?.stop();
   redis?.disconnect();
 };
-const { close } = closeWithGrace({ delay: config.shutdownMs, logger: log }, stop);
+const { close } = closeWithGrace({ delay: config.shutdownMs + closingMs, logger: log }, stop);
 process.on('disconnect', close);
 
+async function isReady(): Promise<boolean> {
+  if (redis === undefined) return true;
+  const late = new Promise<string>((resolve) => setTimeout(resolve, 1000, 'late').unref());
+  return (await Promise.race([redis.ping().catch(() => 'error'), late])) === 'PONG';
+}
+
+function whyNot(error: unknown): CodedError {
+  if (error instanceof CodedError) return error;
+  if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') {
+    return new CodedError(
+      'PORT_IN_USE',
+      `port ${config.port} of ${config.host} is taken: set PORT`,
+    );
+  }
+  return new CodedError('INTERNAL', `the API cannot start: ${(error as Error).message}`);
+}
+
 try {
+  app = await buildApp({ config, log, redis, isReady });
   const address = await app.listen({ host: config.host, port: config.port });
   recovery?.start();
   log.info({ address }, 'the API listens');
   process.send?.({ type: 'ready', address });
 } catch (error) {
-  const failure =
-    (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
-      ? new CodedError('PORT_IN_USE', `port ${config.port} of ${config.host} is taken: set PORT`)
-      : new CodedError('INTERNAL', `the API cannot listen: ${(error as Error).message}`);
+  const failure = whyNot(error);
   log.fatal({ code: failure.code }, failure.message);
   process.send?.({ type: 'failed', code: failure.code, message: failure.message });
   await stop();

@@ -1,0 +1,65 @@
+import { Accounts } from './account/accounts.js';
+import { Quota } from './account/quota.js';
+import type { Config } from './config.js';
+import { Conversations } from './conversation/conversations.js';
+import { createDialogue } from './dialogue/index.js';
+import type { Log } from './log.js';
+import { type Redis, connectRedis } from './queue/redis.js';
+import { Roles } from './role/roles.js';
+import type { SessionServices } from './session/services.js';
+import { createRecogniser, createSynthesiser } from './speech/index.js';
+import { openDatabase } from './store/database.js';
+import { Tasks } from './task/tasks.js';
+import type { TempFileStore } from './tempfile/store.js';
+
+/** What the routes need of the database, with or without a Redis. */
+export type DataServices = Pick<
+  SessionServices,
+  'accounts' | 'quota' | 'roles' | 'conversations'
+> & { close(): Promise<void> };
+
+export async function openData(config: Config, log: Log, redis?: Redis): Promise<DataServices> {
+  const db = await openDatabase(config, log);
+  const roles = new Roles(db, config, log);
+  await roles.open();
+  return {
+    accounts: new Accounts(db, config, log, redis),
+    quota: new Quota(db, config),
+    roles,
+    conversations: new Conversations(db, redis, config, log),
+    close: () => db.destroy(),
+  };
+}
+
+/** What sessions need besides: the services behind a conversation, and the way to the workers. */
+export function openSessionServices(
+  config: Config,
+  log: Log,
+  store: TempFileStore,
+  redis: Redis,
+  data: DataServices,
+  replaced: Partial<SessionServices> = {},
+): SessionServices & { close(): Promise<void> } {
+  const { accounts, quota, roles, conversations } = data;
+  const subscriber = connectRedis(config, log);
+  const tasks = new Tasks(redis, subscriber, config, log);
+  // Not waited for: a Redis that is away must not keep the API from listening.
+  tasks.start().catch((err: unknown) => log.error({ err }, 'tasks cannot be watched'));
+  const services = {
+    ...{ config, log, store, redis, accounts, quota, roles, conversations, tasks },
+    recogniser: replaced.recogniser ?? createRecogniser(config, log),
+    synthesiser: replaced.synthesiser ?? createSynthesiser(config, log),
+    dialogue: replaced.dialogue ?? createDialogue(config, log),
+    ...replaced,
+  };
+  return {
+    ...services,
+    close: async () => {
+      tasks.stop();
+      subscriber.disconnect();
+      await Promise.all(
+        [services.recogniser, services.synthesiser, services.dialogue].map((one) => one.close?.()),
+      );
+    },
+  };
+}
