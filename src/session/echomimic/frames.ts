@@ -2,8 +2,7 @@ import { type Static, Type } from 'typebox';
 import { CodedError } from '../../errors.js';
 import type { Command } from '../commands.js';
 import type { Frame } from '../dialect.js';
-import { decodeBase64 } from '../base64.js';
-import { checkData } from '../fields.js';
+import { checkData, decodeBase64 } from '../fields.js';
 
 const text = (description: string, maxLength: number) =>
   Type.String({ minLength: 1, maxLength, description });
