@@ -28,7 +28,7 @@ export const taskUpdate = Type.Object({
   /** How many tasks are before a queued one. */
   position: Type.Optional(Type.Integer({ minimum: 0 })),
   attempt: Type.Optional(Type.Integer()),
-  seq: Type.Optional(Type.Integer()),
+  seq: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
 });
 export type TaskUpdate = Static<typeof taskUpdate>;
 export type TaskStatus = TaskUpdate['status'];

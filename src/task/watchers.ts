@@ -9,6 +9,8 @@ export type TaskListener = (update: TaskUpdate) => void;
 
 interface Watcher {
   readonly listener: TaskListener;
+  /** What it knew before. */
+  readonly fromSeq: number;
   /** The last `seq` that was told. */
   seq: number;
 }
@@ -77,7 +79,7 @@ export class Watchers {
   }
 
   watch(taskId: string, listener: TaskListener, fromSeq: number): () => void {
-    const watcher: Watcher = { listener, seq: fromSeq };
+    const watcher: Watcher = { listener, fromSeq, seq: fromSeq };
     let watched = this.#watched.get(taskId);
     if (watched === undefined) {
       watched = { watchers: new Set(), isQueued: false };
@@ -112,7 +114,9 @@ export class Watchers {
     if (update === undefined) return;
     // When a task starts or is withdrawn, those behind it move up.
     if (update.status === 'processing' || update.status === 'failed') this.#placeSoon();
-    this.#tell(update);
+    // How a task ended is told from its state alone, which only scripts write that hold the task.
+    if (!isEnd(update)) this.#tell(update);
+    else if (this.#watched.has(update.task_id)) void this.#read([update.task_id]);
   }
 
   #placeSoon(): void {
@@ -128,13 +132,13 @@ export class Watchers {
     const watched = this.#watched.get(update.task_id);
     if (watched === undefined) return;
     for (const watcher of watched.watchers) {
-      const isNews = update.seq > watcher.seq;
-      if (isNews) {
-        watcher.seq = update.seq;
-        watched.isQueued = update.status === 'queued';
-      }
-      if (isEnd(update) && update.seq === watcher.seq) this.#drop(update.task_id, watcher);
-      if (isNews) this.#call(watcher, update);
+      // Whatever numbers the messages had: the end counts unless it was known before.
+      const known = isEnd(update) ? watcher.fromSeq : watcher.seq;
+      if (isEnd(update)) this.#drop(update.task_id, watcher);
+      if (update.seq <= known) continue;
+      watcher.seq = update.seq;
+      watched.isQueued = update.status === 'queued';
+      this.#call(watcher, update);
     }
   }
 
