@@ -8,7 +8,7 @@ import { wavFile } from '../../media/wav.js';
 import type { Recogniser, Recording, RecogniseOptions } from '../speech.js';
 import { Program } from './program.js';
 import { type Template, readTemplate } from './template.js';
-import { languageTag } from './values.js';
+import { languageNames, languageValues } from './values.js';
 
 /** Programs say so where they hear nothing: `[BLANK_AUDIO]`, `(silence)`. */
 const remark = /^\s*(\[[^\]]*\]|\([^)]*\))\s*$/;
@@ -22,7 +22,10 @@ export class CommandRecogniser implements Recogniser {
 
   constructor(config: Pick<Config, 'speech' | 'providers' | 'tasks'>) {
     const line = config.speech.asrCommand ?? '';
-    this.#template = readTemplate('ASR_COMMAND', line, ['input', 'language']);
+    this.#template = readTemplate('ASR_COMMAND', line, {
+      input: true,
+      ...languageNames,
+    });
     this.#maxSeconds = config.tasks.maxAudioSeconds;
     this.#program = new Program(this.#template.program, {
       failed: 'ASR_FAILED',
@@ -38,7 +41,7 @@ export class CommandRecogniser implements Recogniser {
     const output = await this.#program.inTurn(async (folder) => {
       const input = join(folder, 'speech.wav');
       if (this.#template.uses('input')) await writeFile(input, wav, { mode: 0o600 });
-      const args = this.#template.fill({ input, language: languageTag(language) });
+      const args = this.#template.fill({ input, ...languageValues(language) });
       const stdin = this.#template.uses('input') ? new Uint8Array() : wav;
       return this.#program.run(args, stdin, folder, signal);
     }, signal);

@@ -8,7 +8,7 @@ import { readWav } from '../../media/wav.js';
 import type { SpeakOptions, Speech, Synthesiser } from '../speech.js';
 import { Program } from './program.js';
 import { type Template, readTemplate } from './template.js';
-import { languageTag, oneLine, textArgument, voiceName } from './values.js';
+import { languageNames, languageValues, oneLine, textArgument, voiceName } from './values.js';
 
 const maxCharacters = 20_000;
 const maxOutputBytes = 128 * 1024 * 1024;
@@ -26,9 +26,16 @@ export class CommandSynthesiser implements Synthesiser {
 
   constructor(config: Pick<Config, 'speech' | 'providers' | 'tasks'>) {
     const line = config.speech.ttsCommand ?? '';
-    const names = ['text', 'output', 'voice', 'language', 'rate', 'stretch', 'pitch'];
-    this.#template = readTemplate('TTS_COMMAND', line, names);
     this.#voice = config.speech.ttsVoice;
+    this.#template = readTemplate('TTS_COMMAND', line, {
+      text: true,
+      output: true,
+      voice: this.#voice !== undefined,
+      ...languageNames,
+      rate: true,
+      stretch: true,
+      pitch: true,
+    });
     this.#maxSeconds = config.tasks.maxAudioSeconds;
     this.#program = new Program(this.#template.program, {
       failed: 'TTS_FAILED',
@@ -68,7 +75,7 @@ export class CommandSynthesiser implements Synthesiser {
         text: textArgument(text),
         output,
         voice,
-        language: languageTag(language),
+        ...languageValues(language),
         rate,
         stretch: 1 / rate,
         pitch,

@@ -19,17 +19,29 @@ export interface Template {
 
 const placeholder = /\{(\w+)(?:\*(\d+(?:\.\d+)?))?(?::([^{}]*))?\}/g;
 
-/** Throws CONFIG_INVALID for what cannot be run; `names` are the placeholders it may use. */
-export function readTemplate(setting: string, line: string, names: readonly string[]): Template {
+/**
+ * Throws CONFIG_INVALID for what cannot be run. `names` are the placeholders it may use, and whether
+ * each always has a value.
+ */
+export function readTemplate(
+  setting: string,
+  line: string,
+  names: Readonly<Record<string, boolean>>,
+): Template {
   const [program, ...args] = splitWords(setting, line);
   if (program === undefined) throw wrong(setting, 'names no program');
-  for (const [whole, name] of args.join('\n').matchAll(placeholder)) {
-    if (names.includes(name as string)) continue;
-    const known = names.map((one) => `{${one}}`).join(', ');
-    throw wrong(setting, `uses ${whole}; it can use ${known}`);
+  const found = args.flatMap((arg) => [...arg.matchAll(placeholder)]);
+  for (const [whole, name = '', , fallback] of found) {
+    if (!Object.hasOwn(names, name)) {
+      const known = Object.keys(names).map((one) => `{${one}}`);
+      throw wrong(setting, `uses ${whole}; it can use ${known.join(', ')}`);
+    }
+    if (names[name] === false && fallback === undefined) {
+      throw wrong(setting, `uses ${whole}, which may be unknown; give a default as {${name}:...}`);
+    }
   }
   findProgram(setting, program);
-  const used = new Set([...args.join('\n').matchAll(placeholder)].map((match) => match[1]));
+  const used = new Set(found.map(([, name]) => name));
   return {
     program,
     uses: (name) => used.has(name),

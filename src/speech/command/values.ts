@@ -5,8 +5,14 @@ function word(value: string | undefined, pattern: RegExp): string | undefined {
   return value !== undefined && pattern.test(value) ? value : undefined;
 }
 
-export function languageTag(value: string | undefined): string | undefined {
-  return word(value, /^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$/);
+/** `{language}`, such as en-GB, and `{lang}`, such as en: known when a role says it. */
+export const languageNames = { language: false, lang: false };
+
+export function languageValues(
+  tag: string | undefined,
+): Record<'language' | 'lang', string | undefined> {
+  const language = word(tag, /^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$/);
+  return { language, lang: language?.split('-')[0]?.toLowerCase() };
 }
 
 export function voiceName(value: string | undefined): string | undefined {

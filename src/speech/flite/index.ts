@@ -19,6 +19,7 @@ export class Flite implements Synthesiser {
   readonly name = 'flite';
   readonly #pool: FlitePool;
   readonly #voice: string;
+  #closed = false;
 
   constructor(config: Pick<Config, 'speech' | 'providers'>, log: Log) {
     const threads = Math.min(maxThreads, availableParallelism());
@@ -33,8 +34,6 @@ export class Flite implements Synthesiser {
       if (!this.#closed) log.error({ err: error }, 'flite could not be started');
     });
   }
-
-  #closed = false;
 
   /** The pool, for tests. */
   get pool(): FlitePool {
@@ -54,13 +53,14 @@ export class Flite implements Synthesiser {
         'flite speaks English only, and this text has no letter or digit that it could read; set TTS to dashscope, openai or command (espeak-ng) for other languages',
       );
     }
+    if (!hasWords(words)) return silence();
     const voice = known(options.voice) ?? this.#voice;
     const features = featuresOf(options);
     const parts: Speech[] = [];
     for (const piece of pieces(words, pieceCharacters)) {
       parts.push(await this.#run({ text: piece, voice, features }, options.signal));
     }
-    return parts.length === 0 ? silence() : joinSpeech(parts);
+    return joinSpeech(parts);
   }
 
   async close(): Promise<void> {
@@ -84,6 +84,7 @@ export class Flite implements Synthesiser {
       }
     } catch (error) {
       signal.throwIfAborted();
+      if (error instanceof CodedError) throw error;
       const text = `flite could not speak: ${(error as Error).message}`;
       throw new CodedError('TTS_FAILED', text, { cause: error });
     }

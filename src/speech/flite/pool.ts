@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
+import { CodedError } from '../../errors.js';
 import type { Speech } from '../speech.js';
 import type { ThreadAnswer, ThreadData, ThreadJob } from './thread.js';
 
@@ -89,7 +90,7 @@ export class FlitePool {
     thread.worker.ref();
     thread.timer = setTimeout(() => {
       const text = `flite had not spoken a text of ${waiting.job.text.length} characters after ${this.#options.timeoutMs / 1000} s`;
-      void this.#end(thread, new Error(text));
+      void this.#end(thread, new CodedError('PROVIDER_TIMEOUT', text));
     }, this.#options.timeoutMs);
     thread.worker.postMessage(waiting.job);
   }
@@ -103,6 +104,8 @@ export class FlitePool {
       const worker = new Worker(new URL('./thread.js', import.meta.url), {
         workerData: { module } satisfies ThreadData,
         env: {},
+        // options of the process are none of theirs
+        execArgv: [],
         name: 'flite',
       });
       worker.unref();
