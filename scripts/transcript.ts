@@ -3,9 +3,12 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import type { Config } from '../src/config.js';
 import { createLog } from '../src/log.js';
+import { wavFile } from '../src/media/wav.js';
 import { projectRoot } from '../src/paths.js';
 import { freePort } from '../src/queue/private-redis.js';
+import { createSynthesiser } from '../src/speech/index.js';
 import { type Recorded, SocketClient } from './socket-client.js';
 import { startStack } from './stack.js';
 
@@ -84,6 +87,14 @@ async function post(url: string, body: unknown): Promise<Record<string, unknown>
   return (await response.json()) as Record<string, unknown>;
 }
 
+/** What the user of the transcript says, as a WAV file. */
+async function spoken(config: Config, text: string): Promise<Uint8Array<ArrayBuffer>> {
+  const voice = createSynthesiser(config, createLog('silent'));
+  const { pcm, sampleRate } = await voice.speak(text, { signal: new AbortController().signal });
+  await voice.close?.();
+  return new Uint8Array(wavFile(pcm, sampleRate));
+}
+
 async function echoMimic(url: string, speech: Uint8Array<ArrayBuffer>): Promise<string[]> {
   const form = new FormData();
   form.append('file', new Blob([speech]), 'speech.wav');
@@ -127,7 +138,11 @@ async function echoMimic(url: string, speech: Uint8Array<ArrayBuffer>): Promise<
   ];
 }
 
-async function lifeEcho(url: string, speech: Uint8Array, hears: boolean): Promise<string[]> {
+async function lifeEcho(
+  url: string,
+  speech: readonly Uint8Array[],
+  hears: boolean,
+): Promise<string[]> {
   const account = await post(`${url}/api/auth/register`, {
     username: 'transcript',
     password: 'a password of the transcript',
@@ -153,13 +168,14 @@ async function lifeEcho(url: string, speech: Uint8Array, hears: boolean): Promis
   send('text', { text: 'I grew up by the sea.' });
   await answered();
   if (hears) {
-    const audio_base64 = Buffer.from(speech).toString('base64');
-    send('transcribe_only', { audio_base64 });
+    const [first, second] = speech.map((wav) => Buffer.from(wav).toString('base64'));
+    send('transcribe_only', { audio_base64: first });
     await client.next(type('transcript'), 'the transcript');
     send('recording_started', { voice_session_id: 'v1' });
-    const segment = { voice_session_id: 'v1', audio_base64, duration: 3 };
-    send('audio_segment', { ...segment, segment_index: 1, is_last: true });
-    send('audio_segment', { ...segment, segment_index: 0, is_last: false });
+    const segment = { voice_session_id: 'v1', duration: 1 };
+    // In the wrong order, as a phone on a bad line may send them.
+    send('audio_segment', { ...segment, audio_base64: second, segment_index: 1, is_last: true });
+    send('audio_segment', { ...segment, audio_base64: first, segment_index: 0, is_last: false });
     await answered();
   }
   send('end_conversation', {});
@@ -171,10 +187,11 @@ const folder = await mkdtemp(join(tmpdir(), 'echomimic-transcript-'));
 const listener = 'pocketsphinx_continuous';
 const hears = spawnSync(listener, ['-help']).error === undefined;
 const stack = await startStack({
-  log: createLog('warn'),
+  log: createLog('silent'),
   settings: {
     DATA_DIR: folder,
     PORT: String(await freePort()),
+    LOG_LEVEL: 'warn',
     ...(hears
       ? { ASR: 'command', ASR_COMMAND: `${listener} -infile {input} -logfn /dev/null` }
       : {}),
@@ -183,8 +200,11 @@ const stack = await startStack({
 try {
   await stack.workersReady;
   const url = stack.config.baseUrl;
-  const sample = join(projectRoot, 'weights', 'bundled', 'samples', 'speech.wav');
-  const speech = new Uint8Array(await readFile(sample));
+  const speech = await spoken(stack.config, 'Hello, how are you today?');
+  const answers = [
+    await spoken(stack.config, 'Good morning.'),
+    await spoken(stack.config, 'Tell me about your day.'),
+  ];
   const heading =
     `Recorded with \`npm run transcript -- --write\`: bundled weights and role, dialogue \`echo\`, ` +
     `TTS \`flite\`, ASR ${hears ? 'PocketSphinx through `command`' : '`parrot`'}. Ids have short ` +
@@ -192,7 +212,7 @@ try {
   const parts = [
     heading,
     ...(await echoMimic(url, speech)),
-    ...(await lifeEcho(url, speech, hears)),
+    ...(await lifeEcho(url, answers, hears)),
   ];
   if (values.write) {
     const text = await readFile(document, 'utf8');
