@@ -106,12 +106,8 @@ async function replace(trx: Transaction<Database>, rows: readonly Row[]): Promis
   await trx
     .deleteFrom('portraits')
     .where('id', 'like', `${bundledPrefix}%`)
-    .where(({ not, exists, selectFrom }) =>
-      not(
-        exists(
-          selectFrom('roles').select('roles.id').whereRef('roles.portrait_id', '=', 'portraits.id'),
-        ),
-      ),
+    .where('id', 'not in', (eb) =>
+      eb.selectFrom('roles').select('portrait_id').where('portrait_id', 'is not', null),
     )
     .execute();
 }

@@ -2,9 +2,9 @@ import t, { type Test } from 'tap';
 import { Conversations } from '../../src/conversation/conversations.js';
 import { createLog } from '../../src/log.js';
 import { Roles } from '../../src/role/roles.js';
+import { signIn } from '../helpers/account.js';
 import { type TestDatabase, databases } from '../helpers/database.js';
 import { refusal } from '../helpers/media.js';
-import { person } from '../helpers/people.js';
 
 const log = createLog('silent');
 
@@ -16,17 +16,19 @@ async function onBoth(t: Test, work: (t: Test, database: TestDatabase) => Promis
 
 async function open(database: TestDatabase) {
   const db = await database.open();
-  return { db, conversations: new Conversations(db, undefined, database.config(), log) };
+  const person = async (name = 'somebody') =>
+    (await signIn(db, database.config(), { display_name: name })).user;
+  return { db, person, conversations: new Conversations(db, undefined, database.config(), log) };
 }
 
 const all = { page: 1, pageSize: 100 };
 
 t.test('an unknown id makes a conversation, a known one goes on', async (t) => {
   await onBoth(t, async (t, database) => {
-    const { db, conversations } = await open(database);
+    const { db, conversations, person } = await open(database);
     const roles = new Roles(db, database.config(), log);
     await roles.open();
-    const [user, other] = [await person(db, 'user'), await person(db, 'other')];
+    const [user, other] = [await person('user'), await person('other')];
 
     const made = await conversations.open('phone:1.a_b-c', user);
     t.match(made, { id: 'phone:1.a_b-c', user_id: user.id, status: 'active', role_id: null });
@@ -69,8 +71,8 @@ t.test('an unknown id makes a conversation, a known one goes on', async (t) => {
 
 t.test('turns follow each other without gaps, however many end at once', async (t) => {
   await onBoth(t, async (t, database) => {
-    const { db, conversations } = await open(database);
-    const user = await person(db);
+    const { conversations, person } = await open(database);
+    const user = await person();
     await conversations.open('c', user);
     const second = new Conversations(await database.open(), undefined, database.config(), log);
     await Promise.all(
@@ -108,8 +110,8 @@ t.test('turns follow each other without gaps, however many end at once', async (
 
 t.test('what is stored of a turn', async (t) => {
   await onBoth(t, async (t, database) => {
-    const { db, conversations } = await open(database);
-    const user = await person(db);
+    const { conversations, person } = await open(database);
+    const user = await person();
     await conversations.open('c', user);
     t.same(await conversations.history('c'), []);
     await conversations.recordTurn('c', { turnId: 'opening', ai: ['Hello.', 'Who are you?'] });
@@ -146,8 +148,8 @@ t.test('what is stored of a turn', async (t) => {
 
 t.test('history for a model, and pages for people', async (t) => {
   await onBoth(t, async (t, database) => {
-    const { db, conversations } = await open(database);
-    await conversations.open('c', await person(db));
+    const { conversations, person } = await open(database);
+    await conversations.open('c', await person());
     for (let i = 0; i < 30; i++) {
       await conversations.recordTurn('c', { turnId: `${i}`, user: `q${i}`, ai: [`a${i}`] });
     }
@@ -175,8 +177,8 @@ t.test('history for a model, and pages for people', async (t) => {
 
 t.test('segments wait until a reply takes them up', async (t) => {
   await onBoth(t, async (t, database) => {
-    const { db, conversations } = await open(database);
-    const user = await person(db);
+    const { conversations, person } = await open(database);
+    const user = await person();
     await conversations.open('c', user);
     await conversations.open('other', user);
     const first = await conversations.addSegment('c', { text: 'one', seconds: 1.5 });
@@ -205,8 +207,8 @@ t.test('segments wait until a reply takes them up', async (t) => {
 
 t.test('an ended conversation goes on when someone writes to it', async (t) => {
   await onBoth(t, async (t, database) => {
-    const { db, conversations } = await open(database);
-    const user = await person(db);
+    const { conversations, person } = await open(database);
+    const user = await person();
     await conversations.open('c', user);
     await conversations.end('c');
     const ended = await conversations.find('c', user);
@@ -225,8 +227,8 @@ t.test('an ended conversation goes on when someone writes to it', async (t) => {
 
 t.test('a deleted conversation is gone, its id stays taken', async (t) => {
   await onBoth(t, async (t, database) => {
-    const { db, conversations } = await open(database);
-    const [user, other] = [await person(db, 'user'), await person(db, 'other')];
+    const { conversations, person } = await open(database);
+    const [user, other] = [await person('user'), await person('other')];
     await conversations.open('c', user);
     await conversations.recordTurn('c', { turnId: '1', user: 'secret', ai: ['yes'] });
     t.match(await refusal(conversations.remove('c', other)), { code: 'CONVERSATION_NOT_FOUND' });
@@ -254,8 +256,8 @@ t.test('a deleted conversation is gone, its id stays taken', async (t) => {
 
 t.test('lists: the newest activity first, by title and status, never of others', async (t) => {
   await onBoth(t, async (t, database) => {
-    const { db, conversations } = await open(database);
-    const [user, other] = [await person(db, 'user'), await person(db, 'other')];
+    const { db, conversations, person } = await open(database);
+    const [user, other] = [await person('user'), await person('other')];
     for (const title of ['Über Züge', 'Trains', 'Seas'])
       await conversations.create(user, { title });
     await conversations.create(other, { title: 'Trains of the other' });

@@ -9,9 +9,9 @@ import type { Portrait } from '../../src/role/portrait.js';
 import { type RoleFields, Roles, characterOf } from '../../src/role/roles.js';
 import type { Database } from '../../src/store/schema.js';
 import { temporaryFolder } from '../helpers/app.js';
+import { signIn } from '../helpers/account.js';
 import { type TestDatabase, databases } from '../helpers/database.js';
 import { refusal } from '../helpers/media.js';
-import { person } from '../helpers/people.js';
 import { picture } from '../helpers/samples.js';
 
 const log = createLog('silent');
@@ -40,7 +40,9 @@ async function open(database: TestDatabase) {
   const db = await database.open();
   const roles = new Roles(db, database.config({ PUBLIC_BASE_URL: 'https://talk.example' }), log);
   await roles.open();
-  return { db, roles };
+  const person = async (name = 'somebody') =>
+    (await signIn(db, database.config(), { display_name: name })).user;
+  return { db, roles, person };
 }
 
 const portraits = async (db: Kysely<Database>) =>
@@ -83,8 +85,8 @@ t.test('bundled roles follow the bundle', async (t) => {
   const path = join(folder, 'new.png');
   await writeFile(path, await picture(80, 80));
   await onBoth(t, 'bundle', async (t, database) => {
-    const { db, roles } = await open(database);
-    const mine = await roles.create(await person(db), fields(), await portrait());
+    const { db, roles, person } = await open(database);
+    const mine = await roles.create(await person(), fields(), await portrait());
     const [first, second] = bundledRoles as typeof bundledRoles & { 1: (typeof bundledRoles)[0] };
     t.notOk(await updateBundledRoles(db, log));
     const old = await roles.find(first.id);
@@ -111,8 +113,8 @@ t.test('bundled roles follow the bundle', async (t) => {
 
 t.test('who sees and who changes which role', async (t) => {
   await onBoth(t, 'visibility', async (t, database) => {
-    const { db, roles } = await open(database);
-    const [owner, other] = [await person(db, 'owner'), await person(db, 'other')];
+    const { roles, person } = await open(database);
+    const [owner, other] = [await person('owner'), await person('other')];
     const open_ = await roles.create(owner, fields({ name: 'Open', isPublic: true }));
     const hidden = await roles.create(owner, fields({ name: 'Hidden' }));
     const bundled = await roles.standard();
@@ -162,8 +164,8 @@ t.test('who sees and who changes which role', async (t) => {
 
 t.test('search and paging', async (t) => {
   await onBoth(t, 'search', async (t, database) => {
-    const { db, roles } = await open(database);
-    const owner = await person(db);
+    const { roles, person } = await open(database);
+    const owner = await person();
     for (const [name, personality] of [
       ['Émile Zola', 'writes long novels'],
       ['张伟', '喜欢下棋'],
@@ -209,8 +211,8 @@ t.test('search and paging', async (t) => {
 
 t.test('fields are kept as they were meant', async (t) => {
   await onBoth(t, 'fields', async (t, database) => {
-    const { db, roles } = await open(database);
-    const owner = await person(db);
+    const { roles, person } = await open(database);
+    const owner = await person();
     const role = await roles.create(
       owner,
       fields({
@@ -260,8 +262,8 @@ t.test('fields are kept as they were meant', async (t) => {
 
 t.test('a portrait lives as long as its role shows it', async (t) => {
   await onBoth(t, 'portraits', async (t, database) => {
-    const { db, roles } = await open(database);
-    const owner = await person(db);
+    const { db, roles, person } = await open(database);
+    const owner = await person();
     const bundled = await portraits(db);
     const others = async () => (await portraits(db)).filter((id) => !bundled.includes(id));
 
