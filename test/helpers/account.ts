@@ -5,12 +5,12 @@ import type { Config } from '../../src/config.js';
 import { createLog } from '../../src/log.js';
 import type { Database, User } from '../../src/store/schema.js';
 
-/** A user and an access token without the work of hashing a password: nobody can log in as it. */
+/** A user and its tokens without the work of hashing a password: nobody can log in as it. */
 export async function signIn(
   db: Kysely<Database>,
   config: Config,
   more: Partial<User> = {},
-): Promise<{ user: User; token: string }> {
+): Promise<{ user: User; token: string; refreshToken: string }> {
   const user: User = {
     id: randomUUID(),
     username: `user-${randomUUID()}`,
@@ -33,5 +33,5 @@ export async function signIn(
       .execute();
     return tokens.issue(trx, user);
   });
-  return { user, token: login.accessToken };
+  return { user, token: login.accessToken, refreshToken: login.refreshToken };
 }
