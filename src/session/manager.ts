@@ -66,8 +66,8 @@ export class SessionManager {
   }
 
   /** Clears up after processes that ended, now and from time to time. */
-  async start(): Promise<void> {
-    await this.#registry.start();
+  start(): void {
+    this.#registry.start();
   }
 
   /** Ends every session. What cannot be deleted is left to the next process. */

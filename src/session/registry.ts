@@ -71,9 +71,9 @@ export class Registry implements Ownership {
   }
 
   /** Notes that this process lives and clears up after dead ones, now and from time to time. */
-  async start(): Promise<void> {
-    await this.round();
+  start(): void {
     this.#timer = setInterval(() => void this.round(), this.#times.beatMs).unref();
+    void this.round();
   }
 
   /** What is not cleared away by now is left to the next process. */

@@ -8,7 +8,7 @@ import { registerSockets } from './transport.js';
 /** Both kinds of sessions; closing the application ends them all. */
 export const sessionRoutes: FastifyPluginAsync<SessionServices> = async (app, services) => {
   const sessions = new SessionManager(services);
-  await sessions.start();
+  sessions.start();
   await registerSockets(app, {
     config: services.config,
     log: services.log,
