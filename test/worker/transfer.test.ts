@@ -1,5 +1,5 @@
 import { readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer, request as http } from 'node:http';
 import { join } from 'node:path';
 import t from 'tap';
 import { buildApp } from '../../src/app.js';
@@ -8,6 +8,7 @@ import { createLog } from '../../src/log.js';
 import { freePort } from '../../src/queue/private-redis.js';
 import { Transfers } from '../../worker/pipeline/transfer.js';
 import { startApp, temporaryFolder, upload } from '../helpers/app.js';
+import { until } from '../helpers/redis.js';
 import { encoded, picture, tone } from '../helpers/samples.js';
 
 const token = 'a-token-of-sixteen-or-more';
@@ -118,5 +119,48 @@ void t.test('transfers', async (t) => {
     const stopped = client(base, 20, stop.signal).download(id, path, image);
     setTimeout(() => stop.abort(new Error('stopped')), 50);
     await t.rejects(stopped, { message: 'stopped' });
+  });
+
+  await t.test('an upload that is aborted leaves no video, however far it came', async (t) => {
+    encoded(folder, [['film.mp4', ['-map', '0:a', '-map', '1:v']]]);
+    const film = join(folder, 'film.mp4');
+    const before = await files();
+    // In front of the real server: tells how far an upload has come, and holds its answer back.
+    const stages = ['begun', 'sent', 'stored'] as const;
+    let reached: (stage: (typeof stages)[number]) => void = () => undefined;
+    const server = createServer((request, response) => {
+      const forward = http(`${url}${request.url}`, { method: request.method });
+      for (const [name, value] of Object.entries(request.headers)) {
+        forward.setHeader(name, value as string);
+      }
+      reached('begun');
+      request.pipe(forward);
+      request.on('end', () => reached('sent'));
+      request.on('close', () => {
+        if (!request.complete) forward.destroy();
+      });
+      forward.on('error', () => response.destroy());
+      forward.on('response', (answer) => {
+        reached('stored');
+        response.writeHead(answer.statusCode ?? 500, answer.headers);
+        setImmediate(() => answer.pipe(response));
+      });
+    });
+    t.teardown(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const port = await freePort();
+    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+    for (let round = 0; round < 30; round++) {
+      const stop = new AbortController();
+      reached = (stage) => {
+        if (stage === stages[round % 3]) stop.abort(new Error('cancelled'));
+      };
+      const transfers = client(`http://127.0.0.1:${port}`, 20, stop.signal);
+      await t.rejects(transfers.upload(film, 'video.mp4'), { message: 'cancelled' });
+    }
+    await until(async () => (await files()).length <= before.length, 'nothing stays');
+    t.same(new Set(await files()), new Set(before));
   });
 });
