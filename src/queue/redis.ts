@@ -76,6 +76,7 @@ export type Verb =
   | 'recover'
   | 'submit'
   | 'place'
+  | 'adopt'
   | 'cancel';
 
 /** Verbs that look at all devices need to know what these are. */

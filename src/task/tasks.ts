@@ -54,6 +54,7 @@ export class Tasks {
     this.#watchers = new Watchers({
       ...{ redis, subscriber, config, log },
       place: (update) => this.#place(update),
+      adopt: (update) => this.#adopt(update),
     });
   }
 
@@ -160,6 +161,11 @@ export class Tasks {
       [keys.state(task_id), keys.gpus, keys.workers, keys.turn],
       [...this.#scheduling(), tasks.stateMs, progressChannel, queuedHead(task_id, session_id)],
     );
+  }
+
+  async #adopt({ session_id: _, ...said }: TaskUpdate): Promise<void> {
+    const names = [keys.state(said.task_id)];
+    await runVerb(this.#redis, 'adopt', names, [this.#config.tasks.stateMs, JSON.stringify(said)]);
   }
 
   /** Cancels a task, whoever pushed it. It ends as `failed` with TASK_CANCELLED, exactly once. */

@@ -34,6 +34,8 @@ export interface WatchersOptions {
   readonly log: Log;
   /** Tells the place of a waiting task anew, if it changed. */
   readonly place: (update: TaskUpdate) => Promise<void>;
+  /** Keeps what a worker of another make said, which numbers nothing. */
+  readonly adopt: (update: TaskUpdate) => Promise<void>;
 }
 
 /**
@@ -114,9 +116,20 @@ export class Watchers {
     if (update === undefined) return;
     // When a task starts or is withdrawn, those behind it move up.
     if (update.status === 'processing' || update.status === 'failed') this.#placeSoon();
+    if (!this.#watched.has(update.task_id)) return;
     // How a task ended is told from its state alone, which only scripts write that hold the task.
-    if (!isEnd(update)) this.#tell(update);
-    else if (this.#watched.has(update.task_id)) void this.#read([update.task_id]);
+    if (!isNumbered(update)) void this.#adopt(update);
+    else if (isEnd(update)) void this.#read([update.task_id]);
+    else this.#tell(update);
+  }
+
+  async #adopt(update: TaskUpdate): Promise<void> {
+    try {
+      await this.#options.adopt(update);
+      await this.#read([update.task_id]);
+    } catch (err) {
+      this.#options.log.warn({ err, task: update.task_id }, 'could not keep what a worker said');
+    }
   }
 
   #placeSoon(): void {
@@ -164,7 +177,7 @@ export class Watchers {
         if (err !== null) continue;
         const [last, ticket, token] = answer as (string | null)[];
         const update = readUpdate(last ?? '');
-        if (update === undefined) continue;
+        if (update === undefined || !isNumbered(update)) continue;
         this.#tell(update);
         const waits = Boolean(ticket) && !token && !isEnd(update);
         if (waits && this.#watched.has(update.task_id)) places.push(place(update));
@@ -180,12 +193,15 @@ export class Watchers {
 
 type NumberedUpdate = TaskUpdate & { readonly seq: number };
 
-/** Undefined for anything but an update that says which of its task's it is. */
-export function readUpdate(text: string): NumberedUpdate | undefined {
+function isNumbered(update: TaskUpdate): update is NumberedUpdate {
+  return update.seq !== undefined;
+}
+
+/** Undefined for anything but an update of a task. */
+export function readUpdate(text: string): TaskUpdate | undefined {
   try {
     const update: unknown = JSON.parse(text);
-    if (!Value.Check(taskUpdate, update) || update.seq === undefined) return undefined;
-    return update as NumberedUpdate;
+    return Value.Check(taskUpdate, update) ? update : undefined;
   } catch {
     return undefined;
   }

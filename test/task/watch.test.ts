@@ -212,6 +212,46 @@ void t.test('watch', async (t) => {
     t.match(told[2], { status: 'completed', video_file_id: 'video', seq: 2 });
   });
 
+  await t.test('a worker of another make, which numbers nothing and keeps no state', async (t) => {
+    const servers = [await openTasks(t, redis), await openTasks(t, redis)];
+    const [{ tasks }] = servers as [(typeof servers)[0]];
+    await client.set('gpu_status:3', 'idle');
+    const { taskId } = await tasks.submit(plainTask);
+    const all = servers.map((server) => watch(server.tasks, taskId));
+    const base = {
+      task_id: taskId,
+      session_id: 'of somebody else',
+      message: 'x',
+      timestamp: 'now',
+    };
+    const say = (status: string, progress: number, more: object = {}) =>
+      client.publish(
+        'task_progress',
+        JSON.stringify({ ...base, status, progress, percentage: progress, ...more }),
+      );
+    await until(() => all.every(({ told }) => told.length === 1), 'its place');
+    const waiting = await tasks.submit(plainTask);
+    watch(tasks, waiting.taskId);
+    await say('completed', 100, { task_id: waiting.taskId, video_file_id: 'forged' });
+    await client.lpop('task_queue_gpu_3');
+    await say('inference', 20);
+    await until(() => all.every(({ told }) => told.length === 2), 'its progress');
+    await say('inference', 10);
+    await say('completed', 100, { video_file_id: 'video' });
+    await say('completed', 100, { video_file_id: 'another' });
+    await until(() => all.every(({ told }) => isOver(told)), 'its end');
+    for (const { told } of all) {
+      t.match(told, [
+        { status: 'queued', seq: 1 },
+        { status: 'inference', progress: 20, seq: 2, session_id: 'session' },
+        { status: 'completed', video_file_id: 'video', seq: 3, session_id: 'session' },
+      ]);
+      t.equal(told.length, 3);
+    }
+    t.equal(await tasks.cancel(taskId), 'ended');
+    t.match(await tasks.result(waiting.taskId), { status: 'queued' }, 'it waits: nobody has it');
+  });
+
   await t.test('tasks that many watch are told to each of theirs alone', async (t) => {
     const { tasks } = await openTasks(t, redis);
     const worker = await openWorker(t, redis);

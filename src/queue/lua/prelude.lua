@@ -12,14 +12,18 @@ local function holds(lease, state, processing, token, raw)
   return redis.call('HGET', state, 'token') == token and redis.call('LPOS', processing, raw) ~= false
 end
 
--- `message` is a JSON object; it is sent with the number of the attempt and a growing `seq`.
-local function publish(state, channel, state_ms, message, fields)
+-- `message` is a JSON object; it gets the number of the attempt and a growing `seq`.
+local function record(state, state_ms, message, fields)
   local seq = redis.call('HINCRBY', state, 'seq', 1)
   local attempt = redis.call('HGET', state, 'attempts') or '0'
   local full = string.sub(message, 1, -2) .. ',"attempt":' .. attempt .. ',"seq":' .. seq .. '}'
   redis.call('HSET', state, 'last', full, unpack(fields))
   redis.call('PEXPIRE', state, state_ms)
-  redis.call('PUBLISH', channel, full)
+  return full
+end
+
+local function publish(state, channel, state_ms, message, fields)
+  redis.call('PUBLISH', channel, record(state, state_ms, message, fields))
 end
 
 local function bury(dead, entry)
