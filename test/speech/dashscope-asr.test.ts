@@ -1,23 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { Writable } from 'node:stream';
-import t, { type Test } from 'tap';
-import { loadConfig } from '../../src/config.js';
-import { createLog } from '../../src/log.js';
+import { type AddressInfo, createServer as createNetServer } from 'node:net';
+import t from 'tap';
 import { wavFile } from '../../src/media/wav.js';
-import { dashscopeRecogniser } from '../../src/speech/dashscope/index.js';
 import type { Recording } from '../../src/speech/speech.js';
-import {
-  type DashscopeFake,
-  type DashscopeFakeOptions,
-  defaultTranscript,
-  sha256,
-  startDashscopeFake,
-} from '../fakes/dashscope/index.js';
+import { type DashscopeFake, defaultTranscript, sha256 } from '../fakes/dashscope/index.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { encoded, tone } from '../helpers/samples.js';
 import { until } from '../helpers/until.js';
+import { failure, startRecogniser } from './dashscope-start.js';
 
 const forever = new AbortController().signal;
 const speech = recording(tone(0.2));
@@ -25,33 +16,6 @@ const chat = 'qwen-audio-turbo-latest';
 
 function recording(data: Uint8Array, more: Partial<Recording> = {}): Recording {
   return { data, mime: 'audio/wav', extension: 'wav', ...more };
-}
-
-async function start(
-  t: Test,
-  options: DashscopeFakeOptions = {},
-  settings: Record<string, string> = {},
-) {
-  const fake = await startDashscopeFake(t, options);
-  const logged: string[] = [];
-  const log = createLog(
-    'debug',
-    new Writable({
-      write(chunk, _encoding, done) {
-        logged.push(String(chunk));
-        done();
-      },
-    }),
-  );
-  const config = loadConfig({ ...fake.settings, PROVIDER_RETRIES: '0', ...settings });
-  return { fake, logged, recogniser: dashscopeRecogniser(config, log) };
-}
-
-async function failure(work: Promise<unknown>): Promise<Error> {
-  return work.then(
-    () => new Error('no failure'),
-    (error: Error) => error,
-  );
 }
 
 function heard(fake: DashscopeFake) {
@@ -69,7 +33,7 @@ t.test('what is said comes back as text, from every family of models', async (t)
   ] as const) {
     await t.test(model, async (t) => {
       const words = '你好,世界! Hello, 世界.';
-      const { fake, recogniser } = await start(
+      const { fake, recogniser } = await startRecogniser(
         t,
         { transcripts: { [sha256(speech.data)]: words } },
         { ASR_MODEL: model },
@@ -95,7 +59,7 @@ t.test('what is said comes back as text, from every family of models', async (t)
 t.test(
   'the default model, a workspace, and languages that the service does not know',
   async (t) => {
-    const { fake, recogniser } = await start(t, { workspace: 'ws-1' });
+    const { fake, recogniser } = await startRecogniser(t, { workspace: 'ws-1' });
     await recogniser.recognise(speech, { signal: forever, language: 'tlh' });
     t.match(heard(fake), [{ model: 'qwen3-asr-flash', language: undefined }]);
     t.strictSame(fake.violations, []);
@@ -104,25 +68,33 @@ t.test(
 
 t.test('models for files or streams are refused when the server starts', async (t) => {
   for (const model of ['paraformer-v2', 'fun-asr', 'qwen3-asr-flash-filetrans']) {
-    await t.rejects(start(t, {}, { ASR_MODEL: model }), { code: 'CONFIG_INVALID' }, model);
+    await t.rejects(
+      startRecogniser(t, {}, { ASR_MODEL: model }),
+      { code: 'CONFIG_INVALID' },
+      model,
+    );
   }
 });
 
 t.test('silence is an empty text', async (t) => {
-  const { fake, recogniser } = await start(t, { transcripts: () => '' });
+  const { fake, recogniser } = await startRecogniser(t, { transcripts: () => '' });
   const said = () => recogniser.recognise(speech, { signal: forever });
   t.equal(await said(), '');
   fake.plan.recognise.push({ silence: 'reply' }, { silence: 'refusal' }, { text: ' \n' });
   for (let i = 0; i < 3; i++) t.equal(await said(), '');
   t.equal(fake.plan.recognise.length, 0);
-  const talking = await start(t, { transcripts: () => '[NO SPEECH]' }, { ASR_MODEL: chat });
+  const talking = await startRecogniser(
+    t,
+    { transcripts: () => '[NO SPEECH]' },
+    { ASR_MODEL: chat },
+  );
   t.equal(await talking.recogniser.recognise(speech, { signal: forever }), '');
   t.strictSame([...fake.violations, ...talking.fake.violations], []);
 });
 
 t.test('recordings reach a service that cannot reach us', async (t) => {
   await t.test('large ones through the upload', async (t) => {
-    const { fake, recogniser } = await start(t);
+    const { fake, recogniser } = await startRecogniser(t);
     const large = recording(wavFile(randomBytes(7_600_000), 16_000));
     t.equal(await recogniser.recognise(large, { signal: forever }), defaultTranscript(large.data));
     t.strictSame(
@@ -137,7 +109,7 @@ t.test('recordings reach a service that cannot reach us', async (t) => {
   });
 
   await t.test('an upload is made once, however often the question is put', async (t) => {
-    const { fake, recogniser } = await start(t, {}, { PROVIDER_RETRIES: '2' });
+    const { fake, recogniser } = await startRecogniser(t, {}, { PROVIDER_RETRIES: '2' });
     fake.plan.policy.push({ refuse: { status: 503, code: 'ServiceUnavailable', message: '' } });
     fake.plan.recognise.push({ refuse: { status: 500, code: 'InternalError', message: '' } });
     const large = recording(wavFile(randomBytes(7_600_000), 16_000));
@@ -150,7 +122,7 @@ t.test('recordings reach a service that cannot reach us', async (t) => {
   });
 
   await t.test('what goes wrong there', async (t) => {
-    const { fake, recogniser } = await start(t, { maxUploadMegabytes: 8 });
+    const { fake, recogniser } = await startRecogniser(t, { maxUploadMegabytes: 8 });
     const failing = async (bytes = 7_600_000) => {
       const large = recording(wavFile(Buffer.alloc(bytes), 16_000));
       return recogniser.recognise(large, { signal: forever });
@@ -169,7 +141,7 @@ t.test('recordings reach a service that cannot reach us', async (t) => {
   });
 
   await t.test('by their public address', async (t) => {
-    const { fake, recogniser } = await start(t);
+    const { fake, recogniser } = await startRecogniser(t);
     const files = createServer((_request, response) => response.end(speech.data));
     t.teardown(() => files.close());
     await new Promise<void>((resolve) => files.listen(0, '127.0.0.1', resolve));
@@ -190,9 +162,9 @@ t.test('recordings reach a service that cannot reach us', async (t) => {
     ]) as [Uint8Array, Uint8Array];
     const asWebm = recording(webm, { mime: 'audio/webm', extension: 'webm' });
     const asMp3 = recording(mp3, { mime: 'audio/mpeg', extension: 'mp3' });
-    const { fake, recogniser } = await start(t, {}, { ASR_MODEL: chat });
+    const { fake, recogniser } = await startRecogniser(t, {}, { ASR_MODEL: chat });
     for (const one of [asWebm, asMp3]) await recogniser.recognise(one, { signal: forever });
-    const direct = await start(t);
+    const direct = await startRecogniser(t);
     await direct.recogniser.recognise(asWebm, { signal: forever });
     const [converted, kept] = heard(fake);
     t.equal(converted?.mime, 'audio/wav');
@@ -204,7 +176,7 @@ t.test('recordings reach a service that cannot reach us', async (t) => {
 });
 
 t.test('refusals carry the code and the message of the service', async (t) => {
-  const { fake, logged, recogniser } = await start(t, {}, { PROVIDER_RETRIES: '3' });
+  const { fake, logged, recogniser } = await startRecogniser(t, {}, { PROVIDER_RETRIES: '3' });
   for (const [status, code, message] of [
     [400, 'InvalidParameter', 'The audio is too long.'],
     [400, 'DataInspectionFailed', 'Input data may contain inappropriate content.'],
@@ -219,7 +191,7 @@ t.test('refusals carry the code and the message of the service', async (t) => {
     t.match(error, { message: `HTTP ${status}, model qwen3-asr-flash, request ` });
     t.equal(fake.requests.length, before + 1, `${code} is not asked again`);
   }
-  const wrong = await start(t, {}, { DASHSCOPE_API_KEY: 'sk-quite-another-key' });
+  const wrong = await startRecogniser(t, {}, { DASHSCOPE_API_KEY: 'sk-quite-another-key' });
   const refused = wrong.recogniser.recognise(speech, { signal: forever });
   await t.rejects(refused, { code: 'ASR_FAILED', message: /InvalidApiKey.*DASHSCOPE_API_KEY/ });
   const { message } = await failure(refused);
@@ -229,7 +201,7 @@ t.test('refusals carry the code and the message of the service', async (t) => {
 });
 
 t.test('what may pass is tried again', async (t) => {
-  const { fake, recogniser, logged } = await start(t, {}, { PROVIDER_RETRIES: '2' });
+  const { fake, recogniser, logged } = await startRecogniser(t, {}, { PROVIDER_RETRIES: '2' });
   for (const [status, code] of [
     [429, 'Throttling.RateQuota'],
     [429, 'Throttling.AllocationQuota'],
@@ -261,7 +233,7 @@ t.test('what may pass is tried again', async (t) => {
 });
 
 t.test('replies of another shape are failures', async (t) => {
-  const { fake, recogniser } = await start(t);
+  const { fake, recogniser } = await startRecogniser(t);
   for (const raw of [
     'not json',
     '<html>a proxy</html>',
@@ -296,7 +268,7 @@ t.test('replies of another shape are failures', async (t) => {
 });
 
 t.test('streams', async (t) => {
-  const { fake, recogniser } = await start(t, {}, { ASR_MODEL: chat });
+  const { fake, recogniser } = await startRecogniser(t, {}, { ASR_MODEL: chat });
   const said = () => recogniser.recognise(speech, { signal: forever });
   const piece = (content: unknown, reason: string | null = 'null') =>
     `event:result\ndata:${JSON.stringify({ output: { choices: [{ finish_reason: reason, message: { content } }] } })}\n\n`;
@@ -336,7 +308,7 @@ t.test('streams', async (t) => {
 });
 
 t.test('a slow service is waited for, within limits', async (t) => {
-  const { fake, recogniser } = await start(t, {}, { PROVIDER_TIMEOUT_SECONDS: '0.3' });
+  const { fake, recogniser } = await startRecogniser(t, {}, { PROVIDER_TIMEOUT_SECONDS: '0.3' });
   fake.plan.recognise.push({ delayMs: 50 });
   t.equal(await recogniser.recognise(speech, { signal: forever }), defaultTranscript(speech.data));
   fake.plan.recognise.push({ hang: true });
@@ -344,16 +316,34 @@ t.test('a slow service is waited for, within limits', async (t) => {
   t.strictSame(fake.violations, []);
 });
 
+t.test('something else listens at the address', async (t) => {
+  for (const answer of ['SSH-2.0\r\n\r\n', 'HTTP/1.1 302 Go\r\nLocation: /login\r\n\r\n']) {
+    const server = createNetServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.once('data', () => socket.end(answer));
+    });
+    t.teardown(() => server.close());
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const { recogniser } = await startRecogniser(t, {}, { DASHSCOPE_HTTP_BASE_URL: url });
+    await t.rejects(
+      recogniser.recognise(speech, { signal: forever }),
+      { code: 'ASR_FAILED', message: /unknown way/ },
+      answer,
+    );
+  }
+});
+
 t.test('nobody listens at the address', async (t) => {
-  const { fake, recogniser } = await start(t);
+  const { fake, recogniser } = await startRecogniser(t);
   await fake.close();
   await t.rejects(recogniser.recognise(speech, { signal: forever }), { code: 'ASR_UNAVAILABLE' });
 });
 
 t.test('an abort ends it at every stage', async (t) => {
-  const { fake, recogniser } = await start(t);
+  const { fake, recogniser } = await startRecogniser(t);
   const large = recording(wavFile(randomBytes(7_600_000), 16_000));
-  const chatting = await start(t, {}, { ASR_MODEL: chat });
+  const chatting = await startRecogniser(t, {}, { ASR_MODEL: chat });
   const reason = new Error('new speech');
   await t.rejects(recogniser.recognise(speech, { signal: AbortSignal.abort(reason) }), reason);
   for (const [stage, on, plan] of [
@@ -382,9 +372,11 @@ t.test('an abort ends it at every stage', async (t) => {
 });
 
 t.test('fifty recordings at once do not get into each other', async (t) => {
-  const { fake, recogniser } = await start(t, {}, { ASR_MODEL: chat });
+  const { fake, recogniser } = await startRecogniser(t, {}, { ASR_MODEL: chat });
   const all = Array.from({ length: 50 }, (_, i) => recording(tone(0.05 + i / 1000)));
-  const texts = await Promise.all(all.map((one) => recogniser.recognise(one, { signal: forever })));
+  const texts = await Promise.all(
+    all.map((one) => recogniser.recognise(one, { signal: new AbortController().signal })),
+  );
   t.strictSame(
     texts,
     all.map((one) => defaultTranscript(one.data)),

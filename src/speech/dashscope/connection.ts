@@ -86,9 +86,7 @@ export class Connection {
         signal.removeEventListener('abort', onAbort);
         socket.off('open', onOpen).off('unexpected-response', onRefusal).off('error', onError);
       };
-      const onError = (error: NodeJS.ErrnoException) => {
-        leave(error.code === undefined ? failures.malformed(error.message) : error);
-      };
+      const onError = (error: Error) => leave(failures.foreign(error) as Error);
       signal.addEventListener('abort', onAbort, { once: true });
       socket.on('open', onOpen).on('unexpected-response', onRefusal).on('error', onError);
     });

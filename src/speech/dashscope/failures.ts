@@ -14,6 +14,8 @@ export interface Refusal {
   readonly code: string;
   readonly message: string;
   readonly requestId?: string | undefined;
+  /** Of a speech task. */
+  readonly voice?: string | undefined;
   readonly retryAfter?: string | null | undefined;
 }
 
@@ -60,11 +62,12 @@ export class Failures {
   }
 
   /** The service said no: ..._FAILED, marked where a retry may help. */
-  refusal({ status, code, message, requestId, retryAfter }: Refusal): CodedError {
+  refusal({ status, code, message, requestId, voice, retryAfter }: Refusal): CodedError {
     const said = message === '' ? code : `${code}: ${message}`;
     const details = [
       ...(status === undefined ? [] : [`HTTP ${status}`]),
       `model ${this.#model}`,
+      ...(voice === undefined ? [] : [`voice ${voice}`]),
       ...(requestId === undefined ? [] : [`request ${requestId}`]),
     ].join(', ');
     const hint = wrongVoice.test(message)
@@ -106,6 +109,18 @@ export class Failures {
 
   late(what: string): CodedError {
     return retryable(this.#error('PROVIDER_TIMEOUT', `is too slow: ${what}`));
+  }
+
+  /** What a library threw: errors of the network pass, all else is no reply of this protocol. */
+  foreign(error: unknown): unknown {
+    if (!(error instanceof Error) || error instanceof CodedError) return error;
+    const causes: (Error & { code?: unknown })[] = [error];
+    for (let one = error.cause; one instanceof Error && causes.length < 4; one = one.cause) {
+      causes.push(one);
+    }
+    const coded = causes.find(({ code }) => typeof code === 'string');
+    if (coded !== undefined && !/^(HPE|WS_ERR)_/.test(String(coded.code))) return error;
+    return this.malformed((coded ?? causes.at(-1) ?? error).message);
   }
 
   #error(code: ErrorCode, text: string): CodedError {

@@ -44,8 +44,13 @@ class DashscopeRecogniser implements Recogniser {
     // kept from one attempt to the next
     let uploaded: string | undefined;
     return this.#service.run(async (signal) => {
-      uploaded ??= await this.#address(recording, signal);
-      return this.#ask(recording, uploaded, options.language, signal);
+      try {
+        uploaded ??= await this.#address(recording, signal);
+        return await this.#ask(recording, uploaded, options.language, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        throw this.#failures.foreign(error);
+      }
     }, options.signal);
   }
 

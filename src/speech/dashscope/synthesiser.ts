@@ -133,5 +133,6 @@ function defaultVoice(model: string): string {
 }
 
 function clamped(factor = 1): number {
+  if (Number.isNaN(factor)) return 1;
   return Math.min(2, Math.max(0.5, factor));
 }

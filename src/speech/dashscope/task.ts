@@ -110,7 +110,8 @@ class Task {
 
   #onFailed({ header }: TaskEvent): void {
     const { error_code: code = 'task-failed', error_message: message = '' } = header;
-    this.#fail(this.#options.failures.refusal({ code, message, requestId: this.#id }));
+    const { voice } = this.#request;
+    this.#fail(this.#options.failures.refusal({ code, message, voice, requestId: this.#id }));
   }
 
   #onAudio(chunk: Buffer): void {

@@ -37,7 +37,17 @@ export interface DashscopeFake {
   readonly requests: readonly Asked[];
   readonly tasks: readonly TaskRecord[];
   /** Sockets of the synthesiser. */
-  readonly sockets: { readonly open: number; readonly peak: number; readonly total: number };
+  readonly sockets: {
+    readonly open: number;
+    readonly peak: number;
+    readonly total: number;
+    /** Handshakes that were not answered, and whose client still waits. */
+    readonly hanging: number;
+  };
+  /** How many tasks have been made to hang. */
+  readonly stuck: number;
+  /** Sends a frame to every socket, whatever goes on there. */
+  say(frame: string): void;
   /** Ends the sockets on which no task runs, as a service does after a while. */
   dropIdle(how: number | 'cut'): void;
   close(): Promise<void>;
@@ -68,12 +78,14 @@ export async function startDashscopeFake(
     options: {
       idleMs: options.idleMs ?? 23_000,
       restMs: options.restMs ?? 60_000,
+      failedMs: options.failedMs ?? 1000,
       chunkBytes: options.chunkBytes ?? 4095,
       maxTasks: options.maxTasks ?? Infinity,
     },
     ledger,
     taskIds: new Set(),
     running: 0,
+    stuck: 0,
   };
 
   const server = createServer((request, response) => {
@@ -99,8 +111,15 @@ export async function startDashscopeFake(
 
   const webSockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
   const open = new Map<WebSocket, SynthesisSocket>();
-  const sockets = { open: 0, peak: 0, total: 0 };
   const hanging = new Set<Duplex>();
+  const sockets = {
+    open: 0,
+    peak: 0,
+    total: 0,
+    get hanging() {
+      return hanging.size;
+    },
+  };
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => undefined);
     hanging.add(socket);
@@ -129,6 +148,8 @@ export async function startDashscopeFake(
     } else if ('refuse' in step) say(step.refuse.status, refusalBody(step.refuse));
     else if ('raw' in step) say(step.status, step.raw);
     else if ('cut' in step) socket.destroy();
+    // an end is noticed by who reads
+    else socket.resume().on('end', () => socket.destroy());
   });
 
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -164,6 +185,12 @@ export async function startDashscopeFake(
       return ledger.requests.filter((one) => one.kind === 'task');
     },
     sockets,
+    get stuck() {
+      return state.stuck;
+    },
+    say(frame) {
+      for (const socket of open.keys()) socket.send(frame);
+    },
     dropIdle(how) {
       for (const [socket, { isResting }] of open) {
         if (!isResting) continue;

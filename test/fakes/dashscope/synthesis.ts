@@ -9,6 +9,8 @@ export interface SynthesisOptions {
   readonly idleMs: number;
   /** How long a socket may be without a task. */
   readonly restMs: number;
+  /** How long a client may take to close the socket after task-failed. */
+  readonly failedMs: number;
   /** Bytes of a binary frame, whose end is in the middle of a sample when odd. */
   readonly chunkBytes: number;
   /** Tasks at a time; more are throttled. */
@@ -20,6 +22,8 @@ export interface SynthesisState {
   readonly ledger: Ledger;
   readonly taskIds: Set<string>;
   running: number;
+  /** Tasks that were made to hang so far. */
+  stuck: number;
 }
 
 interface Running {
@@ -28,6 +32,7 @@ interface Running {
   readonly step: SpeakStep;
   started: boolean;
   finishing: boolean;
+  stuck: boolean;
 }
 
 /** One socket of the speech synthesiser, and the tasks that run on it one after the other. */
@@ -37,7 +42,8 @@ export class SynthesisSocket {
   readonly #state: SynthesisState;
   readonly #ledger: Ledger;
   #task: Running | undefined;
-  #failed = false;
+  /** After a failure or a close. */
+  #over = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(socket: WebSocket, number: number, state: SynthesisState) {
@@ -59,10 +65,8 @@ export class SynthesisSocket {
   }
 
   #onMessage(data: Buffer, isBinary: boolean): void {
-    if (this.#failed) {
-      this.#ledger.violation('a frame after task-failed: the client has to close the socket');
-      return;
-    }
+    // what it had sent before it could know
+    if (this.#over) return;
     if (isBinary) return this.#refuse('a binary frame: speech synthesis takes text');
     const command = readCommand(data.toString('utf8'));
     if (typeof command === 'string') return this.#refuse(command);
@@ -92,7 +96,7 @@ export class SynthesisSocket {
     this.#ledger.requests.push(record);
     const step = this.#ledger.plan.speak.shift() ?? {};
     const format = String(parameters.format ?? 'mp3');
-    this.#task = { record, format, step, started: false, finishing: false };
+    this.#task = { record, format, step, started: false, finishing: false, stuck: false };
     this.#state.running++;
     this.#ledger.forget(this.#timer);
     if (voices[model] === undefined) return this.#fail('ModelNotFound', 'Model not exist.');
@@ -137,7 +141,7 @@ export class SynthesisSocket {
     if (task.finishing) return this.#refuse('finish-task twice');
     task.finishing = true;
     this.#ledger.forget(this.#timer);
-    if (task.step.hang === true && task.step.at === 'text') return;
+    if (task.stuck) return;
     this.#speak(task);
   }
 
@@ -149,7 +153,7 @@ export class SynthesisSocket {
     const sentences = text.match(/[^.!?。!?]*[.!?。!?]+\s*|[^.!?。!?]+$/gu) ?? [];
     const chunks = Math.ceil(pcm.length / this.#state.options.chunkBytes);
     let sent = 0;
-    sentences.forEach((sentence, index) => {
+    for (const [index, sentence] of sentences.entries()) {
       const until = index === sentences.length - 1 ? chunks : Math.min(chunks, sent + 1);
       this.#result(task, 'sentence-begin', index, { original_text: sentence });
       for (; sent < until; sent++) {
@@ -159,7 +163,7 @@ export class SynthesisSocket {
         this.#send(pcm.subarray(at, at + this.#state.options.chunkBytes));
       }
       this.#result(task, 'sentence-end', index, {}, { characters });
-    });
+    }
     if (this.#task !== task || this.#misfortune('end')) return;
     const usage = { characters };
     if (step.old !== undefined) {
@@ -185,7 +189,14 @@ export class SynthesisSocket {
     if (fail !== undefined) this.#fail(fail.code, fail.message);
     if (close === 'cut') this.#socket.terminate();
     else if (close !== undefined) this.#socket.close(close);
-    if (close !== undefined) this.#end('closed');
+    if (close !== undefined) {
+      this.#over = true;
+      this.#end('closed');
+    }
+    if (hang === true) {
+      task.stuck = true;
+      this.#state.stuck++;
+    }
     return fail !== undefined || close !== undefined || hang === true;
   }
 
@@ -227,8 +238,12 @@ export class SynthesisSocket {
       attributes: {},
     };
     this.#socket.send(JSON.stringify({ header, payload: {} }));
-    this.#failed = true;
+    this.#over = true;
     this.#end('failed');
+    this.#ledger.forget(this.#timer);
+    this.#timer = this.#ledger.later(() => {
+      this.#ledger.violation('the client did not close the socket after task-failed');
+    }, this.#state.options.failedMs);
   }
 
   #end(outcome: TaskRecord['outcome']): void {

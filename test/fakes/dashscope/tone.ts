@@ -6,9 +6,10 @@ export function toneSamples(text: string, rate: number, sampleRate: number): num
 
 /** Speech of the fake: 16-bit mono, a tone as long as the text and as high as the pitch. */
 export function toneOf(text: string, rate: number, pitch: number, sampleRate: number): Buffer {
-  const samples = toneSamples(text, rate, sampleRate);
-  const step = (2 * Math.PI * 220 * pitch) / sampleRate;
-  const pcm = Buffer.alloc(samples * 2);
-  for (let i = 0; i < samples; i++) pcm.writeInt16LE(Math.round(Math.sin(i * step) * 8000), i * 2);
-  return pcm;
+  const period = Math.round(sampleRate / (220 * pitch));
+  const wave = Buffer.alloc(period * 2);
+  for (let i = 0; i < period; i++) {
+    wave.writeInt16LE(Math.round(Math.sin((2 * Math.PI * i) / period) * 8000), i * 2);
+  }
+  return Buffer.alloc(toneSamples(text, rate, sampleRate) * 2, wave);
 }
