@@ -29,7 +29,7 @@ export class OwnedFiles {
   readonly #registry: Ownership;
   readonly #ids = new Set<string>();
   readonly #tasks = new Set<string>();
-  readonly #saving = new Set<Promise<unknown>>();
+  readonly #pending = new Set<Promise<void>>();
   #isClosed = false;
 
   constructor(sessionId: string, registry: Ownership) {
@@ -64,17 +64,11 @@ export class OwnedFiles {
   /** Stores a file of the session's own; it is deleted with the session. */
   async save(data: Uint8Array, name: string, id = randomUUID() as string): Promise<FileRecord> {
     if (this.#isClosed) throw new CodedError('SESSION_NOT_CONNECTED', 'the session ended');
-    const saving = Promise.all([
-      this.#registry.services.store.save(once(data), name, { id, isDurable: false }),
+    const [record] = await Promise.all([
+      this.#track(this.#registry.services.store.save(once(data), name, { id, isDurable: false })),
       this.#claim(id),
     ]);
-    this.#saving.add(saving);
-    try {
-      const [record] = await saving;
-      return record;
-    } finally {
-      this.#saving.delete(saving);
-    }
+    return record;
   }
 
   /** Deletes some of the session's files; what cannot be deleted now is tried again at its end. */
@@ -99,16 +93,17 @@ export class OwnedFiles {
 
   /** For a task that is over: its video is the session's from now on. */
   async keepVideo(taskId: string, videoId: string): Promise<void> {
+    if (this.#isClosed) return this.withdraw(taskId);
     if (!uuid.test(videoId) || !(await this.#claim(videoId))) {
       throw new CodedError('FILE_NOT_FOUND', `the video ${videoId} of task ${taskId} is not there`);
     }
     await this.forgetTask(taskId);
   }
 
-  /** Cancels a task; a video that it makes all the same is deleted when it appears. */
-  async withdraw(taskId: string): Promise<void> {
+  /** Cancels a task in the background; a video it makes all the same is deleted when it appears. */
+  withdraw(taskId: string): void {
     this.#tasks.delete(taskId);
-    await this.#registry.withdraw(this.#sessionId, taskId);
+    void this.#registry.withdraw(this.#sessionId, taskId);
   }
 
   /** Takes over what the session owned in a process that is gone. */
@@ -120,9 +115,8 @@ export class OwnedFiles {
   /** Deletes everything. What cannot be deleted is logged, and tried again by the registry. */
   async clear(): Promise<void> {
     this.#isClosed = true;
-    await Promise.allSettled(this.#saving);
-    for (const taskId of this.#tasks) void this.#registry.withdraw(this.#sessionId, taskId);
-    this.#tasks.clear();
+    await Promise.allSettled(this.#pending);
+    for (const taskId of this.#tasks) this.withdraw(taskId);
     const gone = await this.#removeAll([...this.#ids]);
     await this.#disown(gone);
     await this.#registry.forget(this.#sessionId, this.#ids.size === 0);
@@ -135,10 +129,25 @@ export class OwnedFiles {
     await this.#registry.forget(this.#sessionId, true);
   }
 
-  async #claim(fileId: string): Promise<boolean> {
-    const isOurs = await this.#registry.claim(this.#sessionId, fileId);
-    if (isOurs) this.#ids.add(fileId);
-    return isOurs;
+  #claim(fileId: string): Promise<boolean> {
+    if (this.#isClosed) throw new CodedError('SESSION_NOT_CONNECTED', 'the session ended');
+    return this.#track(
+      this.#registry.claim(this.#sessionId, fileId).then((isOurs) => {
+        if (isOurs) this.#ids.add(fileId);
+        return isOurs;
+      }),
+    );
+  }
+
+  /** The end of the session waits for what is under way. */
+  #track<T>(work: Promise<T>): Promise<T> {
+    const settled = work.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#pending.add(settled);
+    void settled.then(() => this.#pending.delete(settled));
+    return work;
   }
 
   async #disown(ids: readonly string[]): Promise<void> {

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { isAlive } from '../alive.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type TaskUpdate, isEnd } from '../task/update.js';
 import { OwnedFiles, type Ownership } from './files.js';
 import type { SessionServices } from './services.js';
 
@@ -35,6 +37,9 @@ return all`;
 const retireScript = `
 if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('ZREM', KEYS[1], ARGV[1]) end`;
 
+/** How long the end of the process waits for tasks that are being cancelled. */
+const lateMs = 3000;
+
 export interface RegistryTimes {
   readonly beatMs?: number;
   /** A process that was not heard for this long is dead. */
@@ -56,6 +61,7 @@ export class Registry implements Ownership {
   readonly #times: Required<RegistryTimes>;
   readonly #known = new Set<string>();
   readonly #watches = new Set<() => void>();
+  readonly #withdrawals = new Map<string, Promise<void>>();
   readonly #expiryMs: number;
   #timer: NodeJS.Timeout | undefined;
   #lastBeat = 0;
@@ -80,6 +86,8 @@ export class Registry implements Ownership {
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await this.#round;
+    const deadline = sleep(lateMs, undefined, { ref: false });
+    await Promise.race([Promise.allSettled(this.#withdrawals.values()), deadline]);
     for (const stop of this.#watches) stop();
     const { redis } = this.services;
     await redis.eval(retireScript, 2, keys.processes, keys.live(this.process), this.process);
@@ -127,40 +135,46 @@ export class Registry implements Ownership {
     await redis.srem(keys.live(this.process), sessionId);
   }
 
-  /** Cancels a task and stays until it is over, because it may still bring a video. */
-  async withdraw(sessionId: string, taskId: string): Promise<void> {
-    const { tasks, log } = this.services;
-    try {
-      const outcome = await tasks.cancel(taskId);
-      if (outcome === 'ended' || outcome === 'stopping') {
-        this.#awaitVideo(sessionId, taskId);
-        return;
-      }
-    } catch (error) {
-      log.error({ err: error, task: taskId, session: sessionId }, 'a task was not cancelled');
-      return;
+  /** Cancels a task; resolves when it is over and the video it may have made is gone. */
+  withdraw(sessionId: string, taskId: string): Promise<void> {
+    const underway = this.#withdrawals.get(taskId);
+    if (underway !== undefined) return underway;
+    const { log } = this.services;
+    const withdrawn = this.#withdraw(sessionId, taskId)
+      .catch((error: unknown) => {
+        log.error({ err: error, task: taskId, session: sessionId }, 'a task was not withdrawn');
+      })
+      .finally(() => this.#withdrawals.delete(taskId));
+    this.#withdrawals.set(taskId, withdrawn);
+    return withdrawn;
+  }
+
+  async #withdraw(sessionId: string, taskId: string): Promise<void> {
+    const { tasks, store } = this.services;
+    const outcome = await tasks.cancel(taskId);
+    if (outcome === 'ended' || outcome === 'stopping') {
+      const last = await this.#end(taskId);
+      if (last === undefined) return;
+      if (last.video_file_id !== undefined) await store.remove(last.video_file_id);
     }
     await this.#taskIsOver(sessionId, taskId);
   }
 
-  #awaitVideo(sessionId: string, taskId: string): void {
-    const { tasks, store, log, config } = this.services;
-    let stop = (): void => undefined;
-    const end = () => {
-      clearTimeout(timer);
-      this.#watches.delete(end);
-      stop();
-    };
-    const timer = setTimeout(end, Math.min(config.tasks.stateMs, 2 ** 31 - 1)).unref();
-    this.#watches.add(end);
-    stop = tasks.watch(taskId, ({ status, video_file_id: videoId }) => {
-      if (status !== 'completed' && status !== 'failed') return;
-      setImmediate(end);
-      void (async () => {
-        if (videoId !== undefined) await store.remove(videoId);
-        await this.#taskIsOver(sessionId, taskId);
-      })().catch((error: unknown) => {
-        log.error({ err: error, task: taskId, file: videoId }, 'a late video was not deleted');
+  /** The last update of a task; undefined when it is not waited for any longer. */
+  #end(taskId: string): Promise<TaskUpdate | undefined> {
+    const { tasks, config } = this.services;
+    return new Promise((resolve) => {
+      let stop = (): void => undefined;
+      const end = (last?: TaskUpdate) => {
+        clearTimeout(timer);
+        this.#watches.delete(end);
+        setImmediate(() => stop());
+        resolve(last);
+      };
+      const timer = setTimeout(end, Math.min(config.tasks.stateMs, 2 ** 31 - 1)).unref();
+      this.#watches.add(end);
+      stop = tasks.watch(taskId, (update) => {
+        if (isEnd(update)) end(update);
       });
     });
   }
