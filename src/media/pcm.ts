@@ -9,7 +9,7 @@ const crossings = 16;
 export function samplesOf(pcm: Uint8Array): Int16Array {
   const even = pcm.length - (pcm.length % 2);
   if (pcm.byteOffset % 2 === 0) return new Int16Array(pcm.buffer, pcm.byteOffset, even / 2);
-  return new Int16Array(pcm.slice(0, even).buffer);
+  return new Int16Array(new Uint8Array(pcm.subarray(0, even)).buffer);
 }
 
 export function bytesOf(samples: Int16Array): Uint8Array {
