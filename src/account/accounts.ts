@@ -37,17 +37,22 @@ export class Accounts {
     this.#throttle = new LoginThrottle(config, redis);
   }
 
-  /** REGISTRATION_CLOSED, USERNAME_TAKEN, LOGIN_THROTTLED, or BAD_REQUEST for what may not be. */
-  async register(
-    { username, password, ...profile }: Credentials & ProfilePatch,
-    address?: string,
-  ): Promise<Login> {
+  /** As `create`, for whoever asks: REGISTRATION_CLOSED, LOGIN_THROTTLED. */
+  async register(person: Credentials & ProfilePatch, address?: string): Promise<Login> {
     if (!this.#config.registrationOpen) {
       throw new CodedError(
         'REGISTRATION_CLOSED',
         'this server takes no new accounts: ask whoever runs it for one',
       );
     }
+    return this.create(person, address);
+  }
+
+  /** A new account and its first login; USERNAME_TAKEN, or BAD_REQUEST for what may not be. */
+  async create(
+    { username, password, ...profile }: Credentials & ProfilePatch,
+    address?: string,
+  ): Promise<Login> {
     const name = checkUsername(username);
     const checked = checkProfile({ display_name: username, ...profile });
     const secret = checkPassword(password);
@@ -176,6 +181,22 @@ export class Accounts {
     });
   }
 
+  /** For a user who forgot it; ends all logins. NOT_FOUND for an unknown name. */
+  async resetPassword(username: string, next: string): Promise<User> {
+    const hashed = await hashPassword(checkPassword(next));
+    return this.#db.transaction().execute(async (trx) => {
+      const user = await trx
+        .updateTable('users')
+        .set({ password_hash: hashed })
+        .where('username', '=', normaliseUsername(username))
+        .returning(userColumns)
+        .executeTakeFirst();
+      if (user === undefined) throw unknownUser(username);
+      await this.#tokens.endAll(trx, user.id);
+      return user;
+    });
+  }
+
   /** Deletes the account with its roles, portraits, conversations and use. */
   async remove(user: Pick<User, 'username'>, password: string, address: string): Promise<void> {
     const { id } = await this.#authenticate(user.username, password, address);
@@ -220,9 +241,7 @@ export class Accounts {
       .where('username', '=', normaliseUsername(username))
       .returning(userColumns)
       .executeTakeFirst();
-    if (user === undefined) {
-      throw new CodedError('NOT_FOUND', `there is no user ${JSON.stringify(username)}`);
-    }
+    if (user === undefined) throw unknownUser(username);
     return user;
   }
 
@@ -247,6 +266,10 @@ export class Accounts {
 
 function loginFailed(): CodedError {
   return new CodedError('LOGIN_FAILED', 'the username or the password is wrong');
+}
+
+function unknownUser(username: string): CodedError {
+  return new CodedError('NOT_FOUND', `there is no user ${JSON.stringify(username)}`);
 }
 
 function gone(): CodedError {
