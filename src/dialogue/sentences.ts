@@ -82,9 +82,9 @@ function nextCut(rest: string, first: boolean, isEnd: boolean): number | undefin
     if (width > MAX_WIDTH) return forcedCut(text, at, pause, gap);
 
     if (at >= decidedTo && isStop(char)) {
-      const end = endOfStop(text, at, ended);
-      const verdict = end === undefined ? undefined : endsSentence(text, at, end, ended);
-      if (end === undefined || verdict === undefined) return undefined;
+      const end = endOfStop(text, at);
+      const verdict = endsSentence(text, at, end, ended);
+      if (verdict === undefined) return undefined;
       if (verdict && isEnough(text.slice(0, end), first ? 0 : MIN_WIDTH)) return end;
       decidedTo = end;
     } else if (char === '\n') {

@@ -73,15 +73,18 @@ export function endsLine(text: string, at: number, ended: boolean): Verdict {
   return !isLower(next);
 }
 
-/** The end of the stops and closing marks that begin at `at`; undefined while they may go on. */
-export function endOfStop(text: string, at: number, ended: boolean): number | undefined {
+/** The end of the stops and closing marks that begin at `at`. */
+export function endOfStop(text: string, at: number): number {
   let end = at;
   while (isStop(text.charAt(end))) end++;
   while (CLOSING.has(text.charAt(end))) end++;
-  return end >= text.length && !ended ? undefined : end;
+  return end;
 }
 
-/** Whether the stops and closing marks from `at` to `end` are the end of a sentence. */
+/**
+ * Whether the stops and closing marks from `at` to `end` are the end of a sentence; undefined, too,
+ * while more of them may follow.
+ */
 export function endsSentence(text: string, at: number, end: number, ended: boolean): Verdict {
   const next = charAt(text, end);
   if (next === '') return ended ? true : undefined;

@@ -63,6 +63,11 @@ const cases: [what: string, text: string, expected: string[]][] = [
     ['Well... perhaps you are right.', 'Hm… So be it, my friend.'],
   ],
   [
+    'small letters of two code units',
+    'It went on... \u{1d41a}nd on. Well.',
+    ['It went on... \u{1d41a}nd on.', 'Well.'],
+  ],
+  [
     'ellipses between sentences',
     'I wonder... What is that over there?',
     ['I wonder...', 'What is that over there?'],
@@ -140,7 +145,7 @@ const cases: [what: string, text: string, expected: string[]][] = [
 for (const [what, text, expected] of cases) {
   t.test(what, async (t) => {
     t.same(sentences(text), expected);
-    t.same(sentences(...text), expected, 'character by character');
+    t.same(sentences(...text.split('')), expected, 'unit by unit');
   });
 }
 
