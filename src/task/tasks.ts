@@ -63,10 +63,16 @@ export class Tasks {
     return this.#watchers.size;
   }
 
+  /** Resolves when messages arrive; a Redis that is away is waited for. */
   async start(): Promise<void> {
     this.#subscriber.on('message', this.#onMessage);
-    await this.#subscriber.subscribe(keys.control);
-    await this.#watchers.start();
+    const watching = this.#watchers.start();
+    try {
+      await this.#subscriber.subscribe(keys.control);
+    } catch (error) {
+      if (!this.#stopping) throw error;
+    }
+    await watching;
   }
 
   /** Ends watching and whoever still waits for a worker; tasks go on. */

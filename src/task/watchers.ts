@@ -74,6 +74,7 @@ export class Watchers {
   stop(): void {
     const { subscriber } = this.#options;
     clearInterval(this.#timer);
+    this.#timer = undefined;
     clearTimeout(this.#placing);
     subscriber.off('message', this.#onMessage);
     subscriber.off('ready', this.#onReady);
@@ -106,6 +107,7 @@ export class Watchers {
       await subscriber.subscribe(config.progressChannel);
       await this.#read([...this.#watched.keys()]);
     } catch (err) {
+      if (this.#timer === undefined) return;
       log.warn({ err }, 'could not subscribe to the progress of tasks; trying again');
     }
   }
@@ -184,6 +186,7 @@ export class Watchers {
       }
       await Promise.all(places);
     } catch (err) {
+      if (this.#timer === undefined) return;
       log.warn({ err }, 'could not read the state of the watched tasks; trying again');
     } finally {
       this.#reads--;

@@ -1,8 +1,12 @@
 import t, { type Test } from 'tap';
-import type { Tasks } from '../../src/task/tasks.js';
-import type { TaskUpdate } from '../../src/task/update.js';
+import { createLog } from '../../src/log.js';
+import { connectRedis } from '../../src/queue/redis.js';
+import { Tasks } from '../../src/task/tasks.js';
+import { type TaskUpdate, progressUpdate } from '../../src/task/update.js';
 import { startRedis, taskJson, until } from '../helpers/redis.js';
 import { openTasks, openWorker, plainTask as one, takeAndClaim } from '../helpers/tasks.js';
+
+const log = createLog('silent');
 
 void t.test('scheduling', async (t) => {
   const redis = await startRedis(t);
@@ -221,6 +225,40 @@ void t.test('scheduling', async (t) => {
     t.match(await client.hgetall(`task:${taskId}`), { queue: queue(1), gpu: '1' });
     await client.del('gpu_status:1');
     t.equal(await tasks.cancel(taskId), 'withdrawn');
+  });
+
+  await t.test('one that had begun goes to the head of the live one', async (t) => {
+    const tasks = await open(t);
+    const worker = await openWorker(t, redis);
+    const { taskId } = await tasks.submit(one);
+    const told: TaskUpdate[] = [];
+    tasks.watch(taskId, (update) => told.push(update));
+    const claim = await takeAndClaim(worker);
+    await worker.report(claim, progressUpdate(claim.entry, 'inference', 40, 'x'));
+    t.ok(await worker.handBack(claim));
+    await worker.close();
+    await until(() => told.at(-1)?.status === 'queued', 'it waits again');
+    t.match(told.at(-1), { position: 0, progress: 40, attempt: 1 }, 'never backwards');
+    await live(1);
+    await client.rpush(queue(1), taskJson('x'), taskJson('y'));
+    await until(async () => (await client.llen(queue(1))) === 3, 'it moves');
+    t.match(JSON.parse((await client.lindex(queue(1), 0)) as string), { task_id: taskId });
+    const next = await openWorker(t, redis, 1);
+    t.equal((await takeAndClaim(next)).attempt, 2);
+    await until(() => told.at(-1)?.attempt === 2, 'the second attempt');
+  });
+
+  await t.test('a stop before Redis was ever there', async (t) => {
+    const config = redis.config({ REDIS_PORT: '1' });
+    const [away, subscriber] = [connectRedis(config, log), connectRedis(config, log)];
+    const tasks = new Tasks(away, subscriber, config, log);
+    const started = tasks.start();
+    tasks.watch('x', () => undefined);
+    tasks.stop();
+    away.disconnect();
+    subscriber.disconnect();
+    await t.resolves(started);
+    t.equal(tasks.watched, 0);
   });
 
   await t.test('given up while Redis does not answer: taken back when it does', async (t) => {
