@@ -19,6 +19,3 @@ export const sessionRoutes: FastifyPluginAsync<SessionServices> = async (app, se
     stop: () => sessions.stop(),
   });
 };
-
-// Upgrades reach every route of the application: what answers them has to be there for all.
-Object.assign(sessionRoutes, { [Symbol.for('skip-override')]: true });

@@ -266,7 +266,11 @@ export class Socket implements ClientSocket {
   }
 
   #sendError(code: ErrorCode, message: string): void {
-    this.send(this.#dialect.error(this, code, message));
+    try {
+      this.send(this.#dialect.error(this, code, message));
+    } catch (error) {
+      this.#log.error({ err: error, code }, 'an error could not be told');
+    }
   }
 
   #fail(code: ErrorCode, closeCode: CloseCode, message: string): void {

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import type { Duplex } from 'node:stream';
 import websocket from '@fastify/websocket';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { WebSocket } from 'ws';
@@ -11,6 +10,7 @@ import { closeCodes } from './close.js';
 import type { Dialect } from './dialect.js';
 import { Tally } from './limits.js';
 import { Socket } from './socket.js';
+import { divertUpgrades } from './upgrades.js';
 
 export interface TransportOptions {
   readonly config: Config;
@@ -22,6 +22,8 @@ export interface TransportOptions {
   readonly stuckMs?: number | undefined;
 }
 
+/** What the router of the application takes as a part of a path at most. */
+const longestParameter = 300;
 /** How long a client may take to answer a close. */
 const closeTimeoutMs = 5000;
 
@@ -49,9 +51,7 @@ export async function registerSockets(
     },
     preClose: async () => {
       isStopping = true;
-      app.server.removeAllListeners('upgrade').on('upgrade', (_request, line) => {
-        answerStopping(line);
-      });
+      upgrades.stop();
       for (const socket of open) socket.close(closeCodes.goingAway, goodbye);
       const ended = Promise.all([...open].map((socket) => socket.ended)).then(() => options.stop());
       await withinMs(ended, config.shutdownMs, () =>
@@ -60,6 +60,9 @@ export async function registerSockets(
       for (const socket of open) socket.terminate();
     },
   });
+
+  const isSocket = (path: string) => options.routes.some(({ url }) => matches(url, path));
+  const upgrades = divertUpgrades(app.server, isSocket);
 
   const connect = (dialect: Dialect, ws: WebSocket, request: FastifyRequest): void => {
     const key = addressKey(request.ip);
@@ -114,21 +117,18 @@ export async function registerSockets(
 
 const goodbye = 'SERVER_STOPPING: the server is stopping: connect again in a while';
 
-/** While it closes, the framework answers upgrades in another form and leaves their lines open. */
-function answerStopping(line: Duplex): void {
-  const message = 'the server is stopping: connect again in a while';
-  const body = JSON.stringify({ success: false, message, code: 'SERVER_STOPPING' });
-  line.on('error', () => line.destroy());
-  line.end(
-    [
-      'HTTP/1.1 503 Service Unavailable',
-      'Connection: close',
-      'Content-Type: application/json; charset=utf-8',
-      `Content-Length: ${Buffer.byteLength(body)}`,
-      '',
-      body,
-    ].join('\r\n'),
+/** Whether a path is one of a route, whose last part may be a parameter. */
+function matches(url: string, path: string): boolean {
+  const parts = path.split('/');
+  const wanted = url.split('/');
+  return (
+    parts.length === wanted.length &&
+    wanted.every((part, i) => part === parts[i] || (part.startsWith(':') && isParameter(parts[i])))
   );
+}
+
+function isParameter(part: string | undefined): boolean {
+  return part !== undefined && part !== '' && part.length <= longestParameter;
 }
 
 /** Of values that are given twice the first. */

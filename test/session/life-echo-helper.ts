@@ -172,7 +172,7 @@ export async function startLifeEcho(
     dialogue: options.dialogue ?? createDialogue(config, log),
   };
   const sessions = new SessionManager(services);
-  await sessions.start();
+  sessions.start();
   const app = fastify();
   await registerSockets(app, {
     config,

@@ -19,7 +19,9 @@ export class Conversation {
   constructor(id: string, session: Session, missingMs: number, end: () => Promise<void>) {
     this.id = id;
     this.session = session;
-    this.order = new Order(session.services.config.sessions.maxTurnsWaiting);
+    this.order = new Order(session.services.config.sessions.maxTurnsWaiting, (error) =>
+      this.fail(error),
+    );
     this.transcriber = new Transcriber(session);
     this.#voices = new VoiceSessions(this, missingMs);
     this.#end = end;
@@ -35,7 +37,7 @@ export class Conversation {
         return this.#text(command.text);
       case 'recording':
         this.order.checkRoom();
-        this.#queue(async () => this.session.handle(command));
+        this.order.add(async () => this.session.handle(command));
         return;
       case 'transcribe':
         return this.transcriber.start(command.data, async (result) => {
@@ -71,7 +73,7 @@ export class Conversation {
     const { user } = this.session.setup;
     const { quota, conversations } = this.session.services;
     const reservation = user && (await quota.reserve(user, { messages: 1 }));
-    this.#queue(async () => {
+    this.order.add(async () => {
       try {
         const segmentId = await this.#stored(() => conversations.addSegment(this.id, { text }));
         this.session.say(text, { reservation, segmentIds: [segmentId] });
@@ -87,10 +89,6 @@ export class Conversation {
     return new Promise((resolve, reject) => {
       void this.session.store(() => work().then(resolve, reject));
     });
-  }
-
-  #queue(work: () => Promise<void>): void {
-    this.order.add(() => work().catch((error: unknown) => this.fail(error)));
   }
 
   /** Everything that was said is answered first; the conversation ends even when that fails. */

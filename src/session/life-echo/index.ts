@@ -142,14 +142,15 @@ class LifeEchoConnection implements Connection, Sink {
 
   /** Whoever the conversation was begun with; that role may be gone or private by now. */
   async #roleOf({ role_id: roleId }: ConversationRow, user: User): Promise<Role> {
-    const { roles } = this.#room.services;
-    if (roleId === null) return roles.standard();
+    const { roles, conversations } = this.#room.services;
     try {
-      return await roles.find(roleId, user);
+      if (roleId !== null) return await roles.find(roleId, user);
     } catch (error) {
-      if (error instanceof CodedError && error.code === 'ROLE_NOT_FOUND') return roles.standard();
-      throw error;
+      if (!(error instanceof CodedError) || error.code !== 'ROLE_NOT_FOUND') throw error;
     }
+    const role = await roles.standard();
+    await conversations.open(this.#id, user, { roleId: role.id });
+    return role;
   }
 
   #refuse(code: ErrorCode, message: string): void {

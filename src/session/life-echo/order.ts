@@ -3,11 +3,14 @@ import { CodedError } from '../../errors.js';
 /** What a client said takes its place in line when it was said, even if its words come later. */
 export class Order {
   readonly #most: number;
+  readonly #fail: (error: unknown) => void;
   #tail: Promise<void> = Promise.resolve();
   #waiting = 0;
 
-  constructor(most: number) {
+  /** `fail` is told what goes wrong; what comes behind it goes on. */
+  constructor(most: number, fail: (error: unknown) => void) {
     this.#most = most;
+    this.#fail = fail;
   }
 
   /** TOO_MANY_TURNS when too much waits already. */
@@ -19,10 +22,13 @@ export class Order {
     );
   }
 
-  /** Runs `work`, which must not fail, when everything before it is done. */
+  /** Runs `work` when everything before it is done. */
   add(work: () => Promise<void>): void {
     this.#waiting++;
-    this.#tail = this.#tail.then(work).finally(() => this.#waiting--);
+    this.#tail = this.#tail
+      .then(work)
+      .catch(this.#fail)
+      .finally(() => this.#waiting--);
   }
 
   /** Resolves when everything that was added until now is done. */
