@@ -97,7 +97,7 @@ const guard = `"$0" "$@" & server=$!
 (cat <&3 >/dev/null; kill -INT "$server") 2>/dev/null &
 exec 3<&-
 wait "$server"
-rm -rf "$PGDATA/.."/*`;
+rm -rf "\${PGDATA%/data}"`;
 
 async function startCluster(): Promise<Cluster> {
   const programs = await postgresFolder();
