@@ -133,11 +133,10 @@ export class EchoMimicConnection implements Connection, Sink {
   async #open(request: ConnectionRequest, visitor: Visitor | undefined): Promise<Session> {
     const { roles } = this.#services;
     const user = visitor?.user;
-    const conversation = await this.#conversation(request, user);
-    const role =
-      request.role_id !== undefined
-        ? await roles.find(request.role_id, user)
-        : (conversation?.role ?? (await roles.standard()));
+    const wanted =
+      request.role_id === undefined ? undefined : await roles.find(request.role_id, user);
+    const conversation = await this.#conversation(request.conversation_id, user, wanted);
+    const role = conversation?.role ?? wanted ?? (await roles.standard());
     return await this.#sessions.open(
       {
         mode: request.mode ?? 'voice',
@@ -158,10 +157,12 @@ export class EchoMimicConnection implements Connection, Sink {
     );
   }
 
+  /** What was said in it, and the role it goes on with: the wanted one, its own, or any. */
   async #conversation(
-    { conversation_id: id, role_id: roleId }: ConnectionRequest,
+    id: string | undefined,
     user: Visitor['user'] | undefined,
-  ): Promise<{ role: Role | undefined; history: ChatEntry[] } | undefined> {
+    wanted: Role | undefined,
+  ): Promise<{ role: Role; history: ChatEntry[] } | undefined> {
     if (id === undefined) return undefined;
     if (user === undefined) {
       throw new CodedError(
@@ -170,16 +171,21 @@ export class EchoMimicConnection implements Connection, Sink {
       );
     }
     const { conversations, roles } = this.#services;
-    const row = await conversations.open(id, user, { roleId });
+    const { role_id: own } = await conversations.open(id, user);
+    const role = wanted ?? (await this.#knownRole(own, user)) ?? (await roles.standard());
+    if (role.id !== own) await conversations.open(id, user, { roleId: role.id });
     const history = await conversations.history(id);
-    const role =
-      row.role_id === null || roleId !== undefined
-        ? undefined
-        : await roles.find(row.role_id, user).catch((error: unknown) => {
-            // a role that is gone, or no longer shown to this user, is not the end of it
-            if (codeOf(error) === 'ROLE_NOT_FOUND') return undefined;
-            throw error;
-          });
     return { role, history: history.map(({ speaker, text }) => ({ speaker, text })) };
+  }
+
+  /** Undefined when it is gone, or no longer shown to this user. */
+  async #knownRole(id: string | null, user: Visitor['user']): Promise<Role | undefined> {
+    if (id === null) return undefined;
+    try {
+      return await this.#services.roles.find(id, user);
+    } catch (error) {
+      if (codeOf(error) === 'ROLE_NOT_FOUND') return undefined;
+      throw error;
+    }
   }
 }
