@@ -11,11 +11,11 @@ type Body = Record<string, unknown>;
 /** Someone who talks JSON with the server, with a token or without. */
 export class Client {
   readonly #url: string;
-  readonly #token: string | undefined;
+  readonly token: string | undefined;
 
   constructor(url: string, token?: string) {
     this.#url = url;
-    this.#token = token;
+    this.token = token;
   }
 
   /** A client with a new account. */
@@ -46,7 +46,7 @@ export class Client {
     const response = await fetch(path.startsWith('/') ? this.#url + path : path, {
       method,
       headers: {
-        ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
+        ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }),
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         ...headers,
       },
