@@ -207,15 +207,27 @@ t.test('tasks that fail', async (t) => {
   }
 });
 
-t.test('a voice of another model is refused clearly, and not asked for again', async (t) => {
-  const { fake, speak, allClosed } = await startSynthesiser(t, {}, { PROVIDER_RETRIES: '3' });
-  const error = await failure(speak(text, { voice: 'longxiaochun' }));
-  t.match(error, {
+t.test('voices of other models and services', async (t) => {
+  const { fake, speak, logged } = await startSynthesiser(t, {}, { PROVIDER_RETRIES: '3' });
+  for (const voice of ['slt', 'longxiaochun', 'slt', 'longanhuan', 'slt']) {
+    const { pcm } = await speak(text, { voice });
+    t.equal(pcm.length / 2, toneSamples(text, 1, rate), voice);
+  }
+  t.strictSame(
+    fake.tasks.map((one) => one.voice),
+    // asked for once, then known to be unknown
+    ['slt', 'longanyang', 'longxiaochun', 'longanyang', 'longanyang', 'longanhuan', 'longanyang'],
+  );
+  t.match(logged.join(''), /longanyang speaks instead.*418.*voice slt/);
+
+  const wrong = await startSynthesiser(t, {}, { TTS_VOICE: 'longxiaochun', PROVIDER_RETRIES: '3' });
+  t.match(await failure(wrong.speak(text, { voice: 'slt' })), {
     code: 'TTS_FAILED',
-    message: /error code: 418.*cosyvoice-v3-flash.*voice.*longxiaochun.*does not belong/,
+    message: /error code: 418.*cosyvoice-v3-flash, voice longxiaochun.*TTS_VOICE/,
   });
-  t.equal(fake.tasks.length, 1);
-  await allClosed();
+  t.equal(wrong.fake.tasks.length, 2, 'not tried again');
+  await wrong.allClosed();
+  t.strictSame(wrong.fake.violations, []);
   const other = await startSynthesiser(t, {}, { TTS_MODEL: 'cosyvoice-v9' });
   await t.rejects(other.speak(text), { code: 'TTS_FAILED', message: /ModelNotFound/ });
   t.strictSame([...fake.violations, ...other.fake.violations], []);

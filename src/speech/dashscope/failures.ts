@@ -42,10 +42,13 @@ const wrongVoice = /error code: ?418/;
 /** The service said no, with a code of its own. */
 export class ServiceRefusal extends CodedError {
   readonly serviceCode: string;
+  /** The model does not have the voice that was asked for. */
+  readonly isAboutVoice: boolean;
 
-  constructor(code: ErrorCode, message: string, serviceCode: string) {
+  constructor(code: ErrorCode, message: string, serviceCode: string, isAboutVoice: boolean) {
     super(code, message);
     this.serviceCode = serviceCode;
+    this.isAboutVoice = isAboutVoice;
   }
 }
 
@@ -70,18 +73,19 @@ export class Failures {
       ...(voice === undefined ? [] : [`voice ${voice}`]),
       ...(requestId === undefined ? [] : [`request ${requestId}`]),
     ].join(', ');
-    const hint = wrongVoice.test(message)
-      ? 'the voice does not belong to the model: choose one that does'
+    const isAboutVoice = wrongVoice.test(message);
+    const hint = isAboutVoice
+      ? 'the voice does not belong to the model: set TTS_VOICE to one that does'
       : hints.find(([pattern]) => pattern.test(code))?.[1];
     const text = `refused: ${said} (${details})${hint === undefined ? '' : `; ${hint}`}`;
-    const error = new ServiceRefusal(this.#kind.failed, this.#sentence(text), code);
+    const error = new ServiceRefusal(this.#kind.failed, this.#sentence(text), code, isAboutVoice);
     const passes =
       status === 408 ||
       status === 429 ||
       (status !== undefined && status >= 500) ||
       passing.test(code) ||
       /rate limit exceeded/i.test(message);
-    if (!passes || wrongVoice.test(message)) return error;
+    if (!passes || isAboutVoice) return error;
     return retryable(error, retryAfterMs(retryAfter));
   }
 

@@ -4,7 +4,7 @@ import type { Log } from '../../log.js';
 import { type Resilient, resilient } from '../../provider/resilience.js';
 import type { SpeakOptions, Speech, Synthesiser } from '../speech.js';
 import { Connection } from './connection.js';
-import { Failures } from './failures.js';
+import { Failures, ServiceRefusal } from './failures.js';
 import type { SpeechRequest } from './frames.js';
 import { ConnectionPool, Gate } from './pool.js';
 import { Unanswered, speakTask } from './task.js';
@@ -22,6 +22,7 @@ export interface SynthesiserLimits {
 const usual: SynthesiserLimits = { connectMs: 5000, startedMs: 10_000, idleMs: 20_000, sockets: 8 };
 
 const SAMPLE_RATE = 24_000;
+const MAX_REMEMBERED = 1000;
 
 export const defaultTtsModel = 'cosyvoice-v3-flash';
 /** Voices belong to one generation of models; the first that fits is taken. */
@@ -51,6 +52,9 @@ class DashscopeSynthesiser implements Synthesiser {
   readonly #service: Resilient;
   readonly #gate: Gate;
   readonly #pool: ConnectionPool;
+  readonly #log: Log;
+  /** Voices of other models and services, which roles may bring. */
+  readonly #unknown = new Set<string>();
   readonly #closing = new AbortController();
 
   constructor(config: Config, log: Log, limits: SynthesiserLimits) {
@@ -59,6 +63,7 @@ class DashscopeSynthesiser implements Synthesiser {
     this.#model = model;
     this.#voice = config.speech.ttsVoice ?? defaultVoice(model);
     this.#limits = limits;
+    this.#log = log;
     this.#failures = new Failures('tts', apiKey, model);
     this.#service = resilient('tts:dashscope', config.providers, log);
     this.#gate = new Gate(limits.sockets);
@@ -86,7 +91,7 @@ class DashscopeSynthesiser implements Synthesiser {
     }
     const request: SpeechRequest = {
       model: this.#model,
-      voice: options.voice ?? this.#voice,
+      voice: this.#known(options.voice),
       sampleRate: SAMPLE_RATE,
       rate: clamped(options.rate),
       pitch: clamped(options.pitch),
@@ -94,7 +99,7 @@ class DashscopeSynthesiser implements Synthesiser {
     };
     const leave = await this.#gate.enter(signal);
     try {
-      const pcm = await this.#service.run((signal) => this.#speak(request, signal), signal);
+      const pcm = await this.#inSomeVoice(request, signal);
       return { pcm, sampleRate: SAMPLE_RATE };
     } finally {
       leave();
@@ -104,6 +109,25 @@ class DashscopeSynthesiser implements Synthesiser {
   async close(): Promise<void> {
     this.#closing.abort(new CodedError('TTS_UNAVAILABLE', 'the speech synthesis is shutting down'));
     this.#pool.close();
+  }
+
+  #known(voice = this.#voice): string {
+    return this.#unknown.has(voice) ? this.#voice : voice;
+  }
+
+  /** In the voice that is wanted, or in ours if the model does not have that one. */
+  async #inSomeVoice(request: SpeechRequest, signal: AbortSignal): Promise<Uint8Array> {
+    const { voice } = request;
+    try {
+      return await this.#service.run((signal) => this.#speak(request, signal), signal);
+    } catch (error) {
+      const isForeign = error instanceof ServiceRefusal && error.isAboutVoice;
+      if (!isForeign || voice === this.#voice) throw error;
+      this.#log.info({ voice }, `${this.#voice} speaks instead: ${error.message}`);
+      if (this.#unknown.size < MAX_REMEMBERED) this.#unknown.add(voice);
+      const ours = { ...request, voice: this.#voice };
+      return this.#service.run((signal) => this.#speak(ours, signal), signal);
+    }
   }
 
   async #speak(request: SpeechRequest, signal: AbortSignal): Promise<Uint8Array> {

@@ -157,15 +157,13 @@ t.test('frames that break it once a task has started', async (t) => {
   }
 });
 
-t.test('more of a task after its end, and its id once more', async (t) => {
+t.test('the id of a task once more', async (t) => {
   const fake = await startDashscopeFake(t);
-  const after = await connect(t, fake);
-  after.send(run(after.id));
-  await after.wait('task-started');
-  for (const frame of [say(after.id), finish(after.id)]) after.send(frame);
-  await after.wait('task-finished');
-  after.send(run(after.id));
-  await after.wait('task-failed');
+  const hand = await connect(t, fake);
+  hand.send(run(hand.id));
+  await hand.wait('task-started');
+  for (const frame of [say(hand.id), finish(hand.id), run(hand.id)]) hand.send(frame);
+  await hand.wait('task-failed');
   t.match(fake.violations, [/used before/]);
 });
 
@@ -294,7 +292,11 @@ t.test('requests that break the protocol of recognition', async (t) => {
       }),
       /no file/,
     ],
-    ['no result_format', ask(chat, [{ audio: uri }, tell], {}), /result_format/],
+    [
+      'another result_format',
+      ask(chat, [{ audio: uri }, tell], { result_format: 'text' }),
+      /result_format/,
+    ],
     ['parts of the other family', ask('qwen-audio-3.0-asr-flash', [{ audio: uri }]), /content/],
     [
       'an unsaid stream',

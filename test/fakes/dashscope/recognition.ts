@@ -47,7 +47,7 @@ const chatBody = Type.Object(
       messages: Type.Union([Type.Tuple([message(audio, text)]), Type.Tuple([message(audio)])]),
     }),
     parameters: Type.Object({
-      result_format: Type.Literal('message'),
+      result_format: Type.Optional(Type.Literal('message')),
       incremental_output: Type.Optional(Type.Boolean()),
     }),
   },
