@@ -174,6 +174,10 @@ void t.test('a failing program says why', async (t) => {
   t.match(endless.message, /wrote more than 1048576 bytes/);
   const slow = hears(program(t, 'sleep 60').path, { PROVIDER_TIMEOUT_SECONDS: '0.2' });
   t.equal((await refusal(slow.recognise(recording, never))).code, 'PROVIDER_TIMEOUT');
+  const many = speaks(`${bad.path} ${'{text} '.repeat(200)}`);
+  const big = await refusal(many.speak('a'.repeat(20_000), never));
+  t.equal(big.code, 'TTS_FAILED');
+  t.match(big.message, /could not start: spawn E2BIG/);
   const long = await refusal(speaks(bad.path).speak('a'.repeat(20_001), never));
   t.match(long.message, /at most 20000 characters/);
 });

@@ -65,12 +65,7 @@ export class Program {
     const { timeoutMs, maxOutputBytes } = this.#options;
     return new Promise<Buffer>((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason as Error);
-      const child = spawn(this.#name, args, {
-        stdio: ['pipe', 'pipe', 'pipe'],
-        env: { ...toolEnvironment(), LC_ALL: 'C.UTF-8', TMPDIR: folder },
-        detached: true,
-        windowsHide: true,
-      });
+      const child = this.#spawn(args, folder);
       endWithProcess(child);
       let failure: Error | undefined;
       const stop = (error: Error): void => {
@@ -117,6 +112,20 @@ export class Program {
         }
       });
     });
+  }
+
+  #spawn(args: readonly string[], folder: string) {
+    try {
+      return spawn(this.#name, args, {
+        stdio: ['pipe', 'pipe', 'pipe'],
+        env: { ...toolEnvironment(), LC_ALL: 'C.UTF-8', TMPDIR: folder },
+        detached: true,
+        windowsHide: true,
+      });
+    } catch (error) {
+      // such as E2BIG; other failures come as an event
+      throw this.#failure(`could not start: ${(error as Error).message}`);
+    }
   }
 
   #failure(how: string): CodedError {
