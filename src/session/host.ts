@@ -38,7 +38,12 @@ export type TurnInput =
   /** A file the client uploaded. */
   | { readonly type: 'upload'; readonly fileId: string }
   /** A recording from frames. */
-  | { readonly type: 'recording'; readonly recording: Promise<Collected> }
+  | {
+      readonly type: 'recording';
+      readonly recording: Promise<Collected>;
+      /** How long it is in the client's own words, which hears them again. */
+      readonly claimedSeconds?: number | undefined;
+    }
   | { readonly type: 'announcement'; readonly parts: readonly string[]; readonly pauseMs: number };
 
 /** A session as its turns see it. */

@@ -119,6 +119,7 @@ export class Session implements TurnHost {
         this.#add({
           type: 'recording',
           recording: Promise.resolve({ data: command.data, sampleRate: undefined }),
+          claimedSeconds: command.seconds,
         });
         return;
       case 'chunk':

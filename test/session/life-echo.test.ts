@@ -71,7 +71,8 @@ t.test('an unknown id makes a conversation, which opens with questions', async (
   const rows = await server.services.conversations.messages('new', { limit: 10 });
   t.ok(rows.every((row) => row.speaker === 'ai'));
   t.equal(new Set(rows.map((row) => row.turn_id)).size, 1);
-  t.match(await server.services.conversations.find('new', user), { status: 'active' });
+  const row = await server.services.conversations.find('new', user);
+  t.match(row, { status: 'active', role_id: (await server.services.roles.standard()).id });
   t.strictSame(await used(server, user), { messages: 0, audio_seconds: 0, video_seconds: 0 });
   await client.socket.close(1000);
   await until(() => server.sessions.size === 0, 'the session ended');
@@ -132,12 +133,15 @@ t.test('the reply of an audio message', async (t) => {
   const { user, token } = await server.user(profile);
   const client = await server.connect('c', token);
   client.send('audio_message', { audio_base64: spoken('Good morning.'), duration: 3 });
-  const transcript = await client.next('transcript');
-  t.match(transcript, { text: 'Good morning.', audio_duration: Number });
+  t.strictSame(await client.next('transcript'), { text: 'Good morning.', audio_duration: 3 });
   await client.answer('Good morning.');
-  await until(async () => (await segments(server, 'c')).join() === 'Good morning.', 'stored');
+  const rows = await server.db.selectFrom('segments').selectAll().execute();
+  t.match(rows, [{ audio_duration_seconds: 0.23 }], 'what is stored was measured');
   await until(async () => (await used(server, user))['messages'] === 1, 'settled');
 
+  client.send('audio_message', { audio_base64: spoken('And again.') });
+  t.strictSame(await client.next('transcript'), { text: 'And again.', audio_duration: 0.2 });
+  await client.answer('And again.');
   client.send('audio_message', { audio_base64: spoken('fail') });
   t.match(await client.error('ASR_FAILED'), /the service said/);
   client.send('audio_message', { audio_base64: Buffer.from('no sound').toString('base64') });
@@ -146,7 +150,7 @@ t.test('the reply of an audio message', async (t) => {
   t.match(await client.error('ASR_UNAVAILABLE'), /ASR/);
   client.send('audio_message', {});
   t.match(await client.error('FRAME_INVALID'), /audio_base64/);
-  t.match(await used(server, user), { messages: 1 }, 'failures cost no message');
+  t.match(await used(server, user), { messages: 2 }, 'failures cost no message');
 });
 
 t.test('transcribe_only: a transcript and nothing else', async (t) => {
@@ -221,6 +225,16 @@ t.test('a client that vanished and comes back hears what it missed', async (t) =
   await second.next('connect');
   await second.next('transcript');
   await second.answer('meanwhile');
+});
+
+t.test('a conversation that is deleted meanwhile', async (t) => {
+  const server = await startLifeEcho(t);
+  const { user, token } = await server.user(profile);
+  const client = await server.connect('c', token);
+  await server.services.conversations.remove('c', user);
+  client.send('text', { text: 'Anybody there?' });
+  t.match(await client.error('CONVERSATION_DELETED'), /deleted/);
+  await until(async () => (await used(server, user))['messages'] === 0, 'and nothing is counted');
 });
 
 t.test('end_conversation: what waits is answered, then it ends', async (t) => {
