@@ -1,8 +1,20 @@
 import { rm } from 'node:fs/promises';
 import { CodedError } from '../../src/errors.js';
-import { ALLOCATION_LIMIT, SAMPLE_RATE, decodeAudio, probeAudio, uploadInput } from '../../src/media/audio.js';
+import {
+  ALLOCATION_LIMIT,
+  SAMPLE_RATE,
+  decodeAudio,
+  probeAudio,
+  uploadInput,
+} from '../../src/media/audio.js';
 import { audioArguments, videoArguments, type VideoEncoder } from './encoder.js';
-import { lastLine, startTool, throwIfCancelled, timedOut, type ToolRun } from '../../src/media/process.js';
+import {
+  lastLine,
+  startTool,
+  throwIfCancelled,
+  timedOut,
+  type ToolRun,
+} from '../../src/media/process.js';
 
 export interface VideoOptions {
   /** The MP4 to write; removed again unless `finish` succeeds. */
