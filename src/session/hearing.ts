@@ -11,6 +11,8 @@ export interface Heard {
   /** Undefined when the recogniser knows no words (`parrot`). */
   readonly text: string | undefined;
   readonly fileId: string;
+  /** Settles when the file can be fetched. */
+  readonly saved: Promise<unknown>;
   readonly seconds: number;
   readonly charge: Charge | undefined;
 }
@@ -48,14 +50,13 @@ export async function hear(
     recogniser.recognise({ ...recording, publicUrl }, { signal, language }),
     signal,
   );
-  await until(saved, signal);
   if (text !== undefined && text.trim() === '') {
     throw new CodedError(
       'SPEECH_NOT_UNDERSTOOD',
       'no words were recognised in the recording; speak louder or nearer and try again',
     );
   }
-  return { text: text?.trim(), fileId, seconds, charge };
+  return { text: text?.trim(), fileId, saved, seconds, charge };
 }
 
 async function uploaded(turn: RunningTurn, fileId: string): Promise<Stored> {

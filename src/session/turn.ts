@@ -136,16 +136,30 @@ export class Turn implements RunningTurn {
     const isWritten = this.session.setup.mode === 'text';
     if (heard.text === undefined && isWritten) throw wordless();
     if (isWritten) this.#segment = { text: heard.text ?? '', seconds: heard.seconds };
+    // while the recording is stored, the reply is begun
+    const told = this.#tell(heard);
+    told.catch(() => undefined);
+    this.#say('user', heard.text ?? '', isWritten ? undefined : heard.fileId);
+    try {
+      if (heard.text === undefined) await this.#parrot(heard, told);
+      else await this.#answer(heard.text, heard.charge, told);
+    } catch (error) {
+      await told;
+      throw error;
+    }
+  }
+
+  async #tell({ text = '', fileId, saved, seconds }: Heard): Promise<void> {
+    await until(saved, this.signal);
+    const audioUrl = this.session.setup.mode === 'text' ? undefined : this.announce(fileId);
+    const claimed = this.#input.type === 'recording' ? this.#input.claimedSeconds : undefined;
     this.emit({
       type: 'recognised',
       turn: this.number,
-      text: heard.text ?? '',
-      audioUrl: isWritten ? undefined : this.announce(heard.fileId),
-      seconds: heard.seconds,
+      text,
+      audioUrl,
+      seconds: claimed ?? seconds,
     });
-    this.#say('user', heard.text ?? '', isWritten ? undefined : heard.fileId);
-    if (heard.text === undefined) await this.#parrot(heard);
-    else await this.#answer(heard.text, heard.charge);
   }
 
   async #announce(parts: readonly string[], pauseMs: number): Promise<void> {
@@ -158,7 +172,8 @@ export class Turn implements RunningTurn {
     this.#say('ai', parts.join(' '));
   }
 
-  async #answer(text: string, charge: Charge | undefined): Promise<void> {
+  /** Replies; nothing of it is heard before `told`. */
+  async #answer(text: string, charge: Charge | undefined, told?: Promise<void>): Promise<void> {
     this.session.progress(this, 'replying');
     const pieces = this.session.services.dialogue.reply(
       {
@@ -169,8 +184,8 @@ export class Turn implements RunningTurn {
       },
       { signal: this.signal },
     );
-    if (this.session.setup.mode === 'text') await this.#write(pieces, charge);
-    else await this.#speak(pieces, charge);
+    if (this.session.setup.mode === 'text') await this.#write(pieces, charge, told);
+    else await this.#speak(pieces, charge, told);
   }
 
   /** What was said before this turn. */
@@ -182,9 +197,14 @@ export class Turn implements RunningTurn {
       .map(({ speaker, text }) => ({ speaker, text }));
   }
 
-  async #write(pieces: AsyncIterable<string>, charge: Charge | undefined): Promise<void> {
+  async #write(
+    pieces: AsyncIterable<string>,
+    charge: Charge | undefined,
+    told?: Promise<void>,
+  ): Promise<void> {
     let text = '';
     for await (const piece of piecesUntil(pieces, this.signal)) text += piece;
+    await told;
     const parts = partsOf(text);
     if (parts.length === 0) throw nothingSaid();
     if (charge !== undefined) charge.earned = true;
@@ -195,7 +215,11 @@ export class Turn implements RunningTurn {
     this.#say('ai', parts.join(' '));
   }
 
-  async #speak(pieces: AsyncIterable<string>, charge: Charge | undefined): Promise<void> {
+  async #speak(
+    pieces: AsyncIterable<string>,
+    charge: Charge | undefined,
+    told?: Promise<void>,
+  ): Promise<void> {
     const { setup, services } = this.session;
     const options = {
       signal: this.signal,
@@ -210,6 +234,7 @@ export class Turn implements RunningTurn {
     for await (const { text, speech, isLast } of spoken(pieces, speak, this.signal)) {
       const { id, saved } = this.save(wavFile(speech.pcm, speech.sampleRate), 'reply.wav');
       await until(saved, this.signal);
+      await told;
       if (charge !== undefined) charge.earned = true;
       const audioUrl = this.announce(id);
       const index = files.length;
@@ -245,7 +270,8 @@ export class Turn implements RunningTurn {
   }
 
   /** The reply is the user's own recording. */
-  async #parrot(heard: Heard): Promise<void> {
+  async #parrot(heard: Heard, told: Promise<void>): Promise<void> {
+    await told;
     const { fileId, seconds, charge } = heard;
     this.session.progress(this, 'replying');
     if (charge !== undefined) charge.earned = true;
