@@ -34,6 +34,7 @@ import { openTasks } from '../helpers/tasks.js';
 export class ScriptedRecogniser implements Recogniser {
   readonly name = 'scripted';
   readonly heard: string[] = [];
+  readonly mimes: string[] = [];
   running = 0;
   mostAtOnce = 0;
   readonly #held = new Map<string, () => void>();
@@ -49,6 +50,7 @@ export class ScriptedRecogniser implements Recogniser {
   async recognise(recording: Recording, { signal }: RecogniseOptions): Promise<string | undefined> {
     const text = textsOfWav(recording.data)?.join(' ') ?? '';
     this.heard.push(text);
+    this.mimes.push(recording.mime);
     this.mostAtOnce = Math.max(this.mostAtOnce, ++this.running);
     try {
       const held = /^hold:(\S+) (.*)$/.exec(text);

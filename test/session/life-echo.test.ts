@@ -1,6 +1,8 @@
 import t from 'tap';
 import { SocketClient } from '../../scripts/socket-client.js';
 import { profileGreeting } from '../../src/dialogue/index.js';
+import { temporaryFolder } from '../helpers/folder.js';
+import { encoded } from '../helpers/samples.js';
 import { until } from '../helpers/until.js';
 import { messages, segments, spoken, startLifeEcho, used } from './life-echo-helper.js';
 
@@ -151,6 +153,22 @@ t.test('the reply of an audio message', async (t) => {
   client.send('audio_message', {});
   t.match(await client.error('FRAME_INVALID'), /audio_base64/);
   t.match(await used(server, user), { messages: 2 }, 'failures cost no message');
+});
+
+t.test('recordings are judged by their content', async (t) => {
+  const server = await startLifeEcho(t);
+  const { token } = await server.user(profile);
+  const client = await server.connect('c', token);
+  const files = encoded(await temporaryFolder(t), [
+    ['sound.m4a', ['-map', '0:a', '-c:a', 'aac', '-f', 'mp4']],
+    ['sound.webm', ['-map', '0:a', '-c:a', 'libopus']],
+  ]);
+  for (const [segment_index, file] of files.entries()) {
+    const audio_base64 = Buffer.from(file).toString('base64');
+    client.send('audio_segment', { voice_session_id: 'v', segment_index, audio_base64 });
+  }
+  await until(() => server.recogniser.mimes.length === 2, 'both are heard');
+  t.strictSame([...server.recogniser.mimes].sort(), ['audio/mp4', 'audio/webm']);
 });
 
 t.test('transcribe_only: a transcript and nothing else', async (t) => {
