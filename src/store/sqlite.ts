@@ -2,11 +2,12 @@ import { mkdirSync, openSync, closeSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
-  CompiledQuery,
+  type CompiledQuery,
   type DatabaseConnection,
   type Dialect,
   type Driver,
   type QueryResult,
+  SelectQueryNode,
   SqliteAdapter,
   SqliteIntrospector,
   SqliteQueryCompiler,
@@ -17,7 +18,6 @@ import { projectRoot } from '../paths.js';
 import { toParameter } from './values.js';
 
 const statementsKept = 256;
-const busyMs = 10_000;
 
 /** `sqlite:PATH`, relative to the project, or `sqlite::memory:`. */
 export function sqlitePath(url: string): string {
@@ -25,10 +25,13 @@ export function sqlitePath(url: string): string {
   return path === ':memory:' || isAbsolute(path) ? path : join(projectRoot, path);
 }
 
-/** SQLite by libsql; the file and its folder are made when they do not exist. */
-export function sqliteDialect(path: string): Dialect {
+/**
+ * SQLite by libsql; the file and its folder are made when they do not exist. While another process
+ * writes, a writer waits for `busyMs`.
+ */
+export function sqliteDialect(path: string, { busyMs = 10_000 } = {}): Dialect {
   return {
-    createDriver: () => new LibsqlDriver(path),
+    createDriver: () => new LibsqlDriver(path, busyMs),
     createQueryCompiler: () => new SqliteQueryCompiler(),
     createAdapter: () => new TransactionalAdapter(),
     createIntrospector: (db) => new SqliteIntrospector(db),
@@ -45,22 +48,24 @@ class TransactionalAdapter extends SqliteAdapter {
 /** One connection, lent to one borrower at a time. */
 class LibsqlDriver implements Driver {
   readonly #path: string;
+  readonly #busyMs: number;
   #connection: LibsqlConnection | undefined;
   #lent: Promise<void> = Promise.resolve();
   #giveBack: () => void = () => undefined;
 
-  constructor(path: string) {
+  constructor(path: string, busyMs: number) {
     this.#path = path;
+    this.#busyMs = busyMs;
   }
 
   async init(): Promise<void> {
-    this.#connection = new LibsqlConnection(open(this.#path), this.#path);
-    for (const pragma of ['journal_mode = wal', 'synchronous = normal', 'foreign_keys = on']) {
-      await this.#connection.executeQuery(CompiledQuery.raw(`pragma ${pragma}`));
-    }
+    this.#connection = new LibsqlConnection(open(this.#path), this.#path, this.#busyMs);
+    await this.#connection.command(
+      'pragma journal_mode = wal; pragma synchronous = normal; pragma foreign_keys = on',
+    );
   }
 
-  async acquireConnection(): Promise<DatabaseConnection> {
+  async acquireConnection(): Promise<LibsqlConnection> {
     const before = this.#lent;
     let giveBack = () => {};
     this.#lent = new Promise((resolve) => (giveBack = resolve));
@@ -78,16 +83,15 @@ class LibsqlDriver implements Driver {
   }
 
   async beginTransaction(connection: DatabaseConnection): Promise<void> {
-    // A deferred transaction that reads first cannot wait for a writer: it fails at its first write.
-    await connection.executeQuery(CompiledQuery.raw('begin immediate'));
+    await (connection as LibsqlConnection).begin();
   }
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw('commit'));
+    await (connection as LibsqlConnection).command('commit');
   }
 
   async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw('rollback'));
+    await (connection as LibsqlConnection).command('rollback');
   }
 
   async destroy(): Promise<void> {
@@ -100,24 +104,53 @@ class LibsqlDriver implements Driver {
 class LibsqlConnection implements DatabaseConnection {
   readonly #database: Libsql.Database;
   readonly #path: string;
+  readonly #busyMs: number;
   /** Statements hold native memory until a garbage collection that they do not cause: kept and reused. */
   readonly #statements = new Map<string, Libsql.Statement>();
 
-  constructor(database: Libsql.Database, path: string) {
+  constructor(database: Libsql.Database, path: string, busyMs: number) {
     this.#database = database;
     this.#path = path;
+    this.#busyMs = busyMs;
+  }
+
+  /** A deferred transaction that reads first cannot wait for a writer: it fails at its first write. */
+  begin(): Promise<void> {
+    return this.command('begin immediate');
+  }
+
+  command(sql: string): Promise<void> {
+    return this.#inTurn(() => void this.#database.exec(sql));
   }
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
     const parameters = query.parameters.map(toParameter);
-    const deadline = Date.now() + busyMs;
+    const execute = () => this.#execute<R>(query.sql, parameters);
+    if (this.#database.inTransaction || SelectQueryNode.is(query.query)) {
+      return this.#inTurn(execute);
+    }
+    // A write that found the file locked stays "in progress" in libsql, and no transaction could
+    // be committed beside it: so the command that begins one is all that ever waits.
+    await this.begin();
+    try {
+      const result = await this.#inTurn(execute);
+      await this.command('commit');
+      return result;
+    } catch (error) {
+      if (this.#database.inTransaction) await this.command('rollback');
+      throw error;
+    }
+  }
+
+  /** Does it when no other process writes. SQLite's own waiting would hold up everything of ours. */
+  async #inTurn<T>(work: () => T): Promise<T> {
+    const deadline = Date.now() + this.#busyMs;
     for (;;) {
       try {
-        return this.#execute<R>(query.sql, parameters);
+        return work();
       } catch (error) {
         const waits = isBusy(error) && !this.#database.inTransaction && Date.now() < deadline;
         if (!waits) throw describeFailure(error, this.#path);
-        // Another process writes. SQLite's own waiting would hold up everything else of ours.
         await sleep(2 + Math.random() * 20);
       }
     }
@@ -182,9 +215,7 @@ function describeFailure(error: unknown, path: string): unknown {
   const unavailable = (what: string) =>
     new CodedError('DATABASE_UNAVAILABLE', `the database ${path} ${what}`, { cause: error });
   if (isBusy(error)) {
-    return unavailable(
-      `was locked for ${busyMs / 1000} s: end the other process that writes to it`,
-    );
+    return unavailable('stays locked: end the other process that writes to it');
   }
   if (code === 'SQLITE_FULL' || code === 'ENOSPC') {
     return new CodedError('STORAGE_FULL', 'the disk of the database is full', { cause: error });

@@ -3,7 +3,7 @@ import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { type Kysely, sql } from 'kysely';
+import { Kysely, sql } from 'kysely';
 import Libsql from 'libsql';
 import pg from 'pg';
 import t from 'tap';
@@ -12,6 +12,7 @@ import { createLog } from '../../src/log.js';
 import { openDatabase } from '../../src/store/database.js';
 import { isForeignKeyViolation, isUniqueViolation } from '../../src/store/errors.js';
 import type { Database } from '../../src/store/schema.js';
+import { sqliteDialect } from '../../src/store/sqlite.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { databases } from '../helpers/database.js';
 
@@ -205,6 +206,29 @@ void t.test('SQLite: waiting for another writer does not stop everything else', 
   t.notOk(done);
   other.exec('commit');
   t.ok(await adding);
+});
+
+void t.test('SQLite: a write that waited in vain is no burden on those after it', async (t) => {
+  const path = join(await temporaryFolder(t), 'test.db');
+  await (await openDatabase(loadConfig({ DATABASE_URL: `sqlite:${path}` }), silent)).destroy();
+  const db = new Kysely<Database>({ dialect: sqliteDialect(path, { busyMs: 30 }) });
+  t.teardown(() => db.destroy());
+  const other = new Libsql(path);
+  t.teardown(() => other.close());
+  other.exec('begin immediate');
+  const locked = { code: 'DATABASE_UNAVAILABLE', message: /stays locked: end the other process/ };
+  await t.rejects(addUser(db, 'u'), locked);
+  await t.rejects(
+    db.transaction().execute((trx) => addUser(trx, 'v')),
+    locked,
+  );
+  t.same(await db.selectFrom('users').select('id').execute(), [], 'reading goes on');
+  other.exec('commit');
+  await db.transaction().execute((trx) => addUser(trx, 'w'));
+  await sql`update users set nickname = 'x'`.execute(db);
+  t.same(await db.selectFrom('users').select(['id', 'nickname']).execute(), [
+    { id: 'w', nickname: 'x' },
+  ]);
 });
 
 void t.test('SQLite: the file is for its owner alone, and its folder is made', async (t) => {
