@@ -266,3 +266,27 @@ t.test('two clients with the same names do not meet', async (t) => {
   await client.answer('mine too');
   await other.answer('one two');
 });
+
+t.test('a database that fails takes nothing down', async (t) => {
+  const { server, token, client } = await start(t);
+  client.segment('v', 0, 'hold:a one', true);
+  client.segment('w', 0, 'two');
+  client.send('audio_message', { audio_base64: spoken('three') });
+  await until(() => server.recogniser.holds('a'), 'it is being recognised');
+  await until(() => server.recogniser.heard.length === 2, 'the other one too');
+  await server.db.destroy();
+  server.recogniser.release('a');
+  client.send('text', { text: 'four' });
+  await client.next('error');
+  client.socket.socket.send('{');
+  await client.error('FRAME_MALFORMED');
+  const again = await server.connect('d', token, true);
+  const { code } = await again.socket.closed;
+  t.ok([1011, 1013].includes(code), `closed with ${code}`);
+  client.send('end_conversation');
+  const { length } = client.all('error');
+  await until(() => client.all('error').length > length, 'an end that is not stored is none');
+  t.strictSame(client.all('end_conversation'), []);
+  await client.socket.close(1000);
+  await until(() => server.sessions.size === 0, 'no session is left');
+});

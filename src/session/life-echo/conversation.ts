@@ -91,16 +91,21 @@ export class Conversation {
     });
   }
 
-  /** Everything that was said is answered first; the conversation ends even when that fails. */
+  /** Everything that was said is answered first. What cannot be put down may be tried again. */
   async #finish(): Promise<void> {
     const { conversations } = this.session.services;
-    await this.#voices.finishAll();
-    await this.order.done();
-    await this.session.drained();
-    await this.session.store(async () => {
-      await conversations.markProcessed(this.id);
-      await conversations.end(this.id);
-    });
+    try {
+      await this.#voices.finishAll();
+      await this.order.done();
+      await this.session.drained();
+      await this.#stored(async () => {
+        await conversations.markProcessed(this.id);
+        await conversations.end(this.id);
+      });
+    } catch (error) {
+      this.#isEnding = false;
+      throw error;
+    }
     await this.#end();
   }
 }
