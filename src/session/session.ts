@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CodedError, codeOf } from '../errors.js';
 import type { Command } from './commands.js';
@@ -52,6 +53,7 @@ export class Session implements TurnHost {
     this.id = id;
     this.resumeToken = randomBytes(24).toString('base64url');
     this.#history = [...setup.history];
+    setMaxListeners(0, this.signal);
   }
 
   get state(): SessionState {

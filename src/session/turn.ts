@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Reservation } from '../account/quota.js';
 import type { QuotaKind } from '../config.js';
@@ -42,6 +43,8 @@ export class Turn implements RunningTurn {
     this.session = session;
     this.number = number;
     this.#input = input;
+    // a turn has as many as it has things under way
+    setMaxListeners(0, this.signal);
     if (input.type === 'text' && input.reservation !== undefined) {
       this.#charge(input.reservation, { messages: 1 });
     }
@@ -322,7 +325,8 @@ export class Turn implements RunningTurn {
     if (this.#segment !== undefined) {
       segmentIds.push(await conversations.addSegment(conversationId, this.#segment));
     }
-    const ai = this.#spoken.filter(Boolean);
+    // what was spoken is one message, what was written one per bubble
+    const ai = this.session.setup.mode === 'text' ? this.#spoken : [this.#words()].filter(Boolean);
     if (ai.length === 0) return;
     const user = this.#userText;
     await conversations.recordTurn(conversationId, {
