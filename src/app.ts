@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
 import fastify, {
   type FastifyBaseLogger,
@@ -29,6 +30,8 @@ export interface AppOptions {
   readonly services?: Partial<SessionServices>;
 }
 
+const readyMs = 1000;
+
 /** Builds the HTTP application without listening; closing it stops everything it started. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { config, log, isReady, redis } = options;
@@ -42,6 +45,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     connectionTimeout: 60_000,
     keepAliveTimeout: 10_000,
     forceCloseConnections: 'idle',
+    trustProxy: config.trustedProxies ?? false,
     routerOptions: { maxParamLength: 300 },
   });
   app.server.headersTimeout = 15_000;
@@ -94,10 +98,16 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
 
   app.get('/livez', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
-    const ready = isReady === undefined || (await isReady());
+    const checks = Promise.all([data.isReady(), isReady?.() ?? true]).catch(() => [false]);
+    const ready = (await Promise.race([checks, late(readyMs)])).every(Boolean);
     return reply.code(ready ? 200 : 503).send({ status: ready ? 'ok' : 'not ready' });
   });
   return app;
+}
+
+/** A part that does not answer is not ready either. */
+async function late(ms: number): Promise<boolean[]> {
+  return sleep(ms, [false], { ref: false });
 }
 
 function startSweeping(app: FastifyInstance, store: TempFileStore, config: Config, log: Log): void {

@@ -26,6 +26,8 @@ export interface Config {
   /** How clients do, and services on the internet when `isPublic`. */
   readonly clientUrl: string;
   readonly isPublic: boolean;
+  /** Proxies whose X-Forwarded-For is believed, as fastify's trustProxy takes them. */
+  readonly trustedProxies: string | undefined;
   readonly databaseUrl: string;
   readonly dataFolder: string;
   readonly logLevel: Settings['LOG_LEVEL'];
@@ -215,6 +217,7 @@ function buildConfig(raw: Settings): Config {
     baseUrl,
     clientUrl: withoutSlash(raw.PUBLIC_BASE_URL ?? baseUrl),
     isPublic: raw.PUBLIC_BASE_URL !== undefined,
+    trustedProxies: raw.TRUST_PROXY,
     databaseUrl: raw.DATABASE_URL ?? `sqlite:${join(dataFolder, 'echomimic.db')}`,
     dataFolder,
     logLevel: raw.LOG_LEVEL,

@@ -24,12 +24,6 @@ const stop = async () => {
 const { close } = closeWithGrace({ delay: config.shutdownMs + closingMs, logger: log }, stop);
 process.on('disconnect', close);
 
-async function isReady(): Promise<boolean> {
-  if (redis === undefined) return true;
-  const late = new Promise<string>((resolve) => setTimeout(resolve, 1000, 'late').unref());
-  return (await Promise.race([redis.ping().catch(() => 'error'), late])) === 'PONG';
-}
-
 function whyNot(error: unknown): CodedError {
   if (error instanceof CodedError) return error;
   if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') {
@@ -42,6 +36,7 @@ function whyNot(error: unknown): CodedError {
 }
 
 try {
+  const isReady = async () => redis === undefined || (await redis.ping()) === 'PONG';
   app = await buildApp({ config, log, redis, isReady });
   const address = await app.listen({ host: config.host, port: config.port });
   recovery?.start();

@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import { Accounts } from './account/accounts.js';
 import { Quota } from './account/quota.js';
 import type { Config } from './config.js';
@@ -16,7 +17,7 @@ import type { TempFileStore } from './tempfile/store.js';
 export type DataServices = Pick<
   SessionServices,
   'accounts' | 'quota' | 'roles' | 'conversations'
-> & { close(): Promise<void> };
+> & { isReady(): Promise<boolean>; close(): Promise<void> };
 
 export async function openData(config: Config, log: Log, redis?: Redis): Promise<DataServices> {
   const db = await openDatabase(config, log);
@@ -27,6 +28,10 @@ export async function openData(config: Config, log: Log, redis?: Redis): Promise
     quota: new Quota(db, config),
     roles,
     conversations: new Conversations(db, redis, config, log),
+    isReady: async () => {
+      await sql`select 1`.execute(db);
+      return true;
+    },
     close: () => db.destroy(),
   };
 }
@@ -58,7 +63,9 @@ export function openSessionServices(
       tasks.stop();
       subscriber.disconnect();
       await Promise.all(
-        [services.recogniser, services.synthesiser, services.dialogue].map((one) => one.close?.()),
+        [services.recogniser, services.synthesiser, services.dialogue].map(async (one) =>
+          one.close?.(),
+        ),
       );
     },
   };

@@ -19,6 +19,12 @@ export const settings = Type.Object({
   PORT: Type.Integer({ ...port, default: 3000 }),
   BASE_URL: Type.Optional(httpUrl),
   PUBLIC_BASE_URL: Type.Optional(httpUrl),
+  TRUST_PROXY: Type.Optional(
+    Type.String({
+      pattern:
+        '^(loopback|linklocal|uniquelocal|[0-9a-fA-F.:]+(/[0-9]{1,3})?)(,(loopback|linklocal|uniquelocal|[0-9a-fA-F.:]+(/[0-9]{1,3})?))*$',
+    }),
+  ),
   DATA_DIR: Type.String({ default: 'data', minLength: 1 }),
   DATABASE_URL: Type.Optional(Type.String({ pattern: '^(postgres(ql)?://|sqlite:).+$' })),
   LOG_LEVEL: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
