@@ -107,7 +107,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
 
 /** A part that does not answer is not ready either. */
 async function late(ms: number): Promise<boolean[]> {
-  return sleep(ms, [false], { ref: false });
+  return sleep(ms, [false]);
 }
 
 function startSweeping(app: FastifyInstance, store: TempFileStore, config: Config, log: Log): void {
