@@ -134,7 +134,7 @@ export class Visitor {
     const order = new RegExp(`^connection_ack${turn('upload', 1)}${turn(this.options.way, 2)}$`);
     const found = frames
       .map(({ event, data }) =>
-        data['turn_id'] === undefined ? event : `${event}/${String(data['turn_id'])}`,
+        data['turn_id'] === undefined ? event : `${event}/${Number(data['turn_id'])}`,
       )
       .join(' ');
     if (!order.test(found)) this.problems.push(`frames in the wrong order: ${found}`);
