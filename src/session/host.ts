@@ -44,6 +44,8 @@ export type TurnInput =
       /** How long it is in the client's own words, which hears them again. */
       readonly claimedSeconds?: number | undefined;
     }
+  /** A task that another process submitted for this session. */
+  | { readonly type: 'task'; readonly taskId: string }
   | { readonly type: 'announcement'; readonly parts: readonly string[]; readonly pauseMs: number };
 
 /** A session as its turns see it. */

@@ -1,13 +1,16 @@
-import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { User } from '../store/schema.js';
 import { CodedError } from '../errors.js';
 import type { Role } from '../role/roles.js';
 import type { ConnectionEnd } from './dialect.js';
 import type { ChatEntry, Mode, SessionEvent } from './events.js';
+import { profileText } from './profile.js';
 import { Registry, type RegistryTimes } from './registry.js';
 import type { SessionServices } from './services.js';
 import type { Sink } from './outlet.js';
-import { Session, portraitMissing } from './session.js';
+import { portraitMissing } from './portrait.js';
+import { Session } from './session.js';
+import { type Snapshot, fits, hashOf } from './snapshot.js';
 
 export interface OpenRequest {
   readonly mode: Mode;
@@ -40,6 +43,7 @@ export interface ResumeRequest {
 interface Held {
   readonly session: Session;
   readonly request: OpenRequest;
+  readonly tokenHash: string;
   tokenExpiresAt: number | undefined;
   grace: NodeJS.Timeout | undefined;
 }
@@ -117,26 +121,49 @@ export class SessionManager {
 
   /** Gives a session to a connection that proves to be its client's; throws SESSION_UNKNOWN. */
   async resume(request: ResumeRequest, sink: Sink): Promise<Session> {
-    const held = this.#held.get(request.sessionId);
-    // always compared, so that time does not tell whether the session exists
-    const matches = equal(held?.session.resumeToken ?? '', request.resumeToken);
-    const other = request.user !== undefined && request.user.id !== held?.request.user?.id;
-    if (held === undefined || !matches || other || held.session.isOver) {
-      throw new CodedError(
-        'SESSION_UNKNOWN',
-        'there is no such session to resume: it has ended, or the resume_token is another one; ' +
-          'open a new one with request_connection',
-      );
-    }
-    const expiresAt = request.tokenExpiresAt ?? held.tokenExpiresAt;
+    const { sessionId, resumeToken, user } = request;
+    const held = this.#held.get(sessionId);
+    const left = held === undefined ? await this.#registry.dormant(sessionId) : undefined;
+    const hash = held === undefined ? left?.tokenHash : held.tokenHash;
+    const owner = held === undefined ? left?.userId : held.request.user?.id;
+    const isOther = user !== undefined && user.id !== owner;
+    if (!fits(resumeToken, hash) || isOther || held?.session.isOver === true) throw unknown();
+    const expiresAt = request.tokenExpiresAt ?? (held ?? left)?.tokenExpiresAt;
     if (expiresAt !== undefined && expiresAt <= Date.now()) {
       throw new CodedError(
         'TOKEN_EXPIRED',
         'the access token of this session has expired; give a new one',
       );
     }
+    if (left !== undefined) return await this.#revive(left, request, expiresAt, sink);
+    if (held === undefined) throw unknown();
     this.#reconnect(held, sink, request.lastSeq, expiresAt);
     return held.session;
+  }
+
+  /** Goes on with a session of a process that is gone. */
+  async #revive(
+    left: Snapshot,
+    { sessionId, lastSeq = 0 }: ResumeRequest,
+    tokenExpiresAt: number | undefined,
+    sink: Sink,
+  ): Promise<Session> {
+    const { accounts, roles } = this.services;
+    const user = left.userId === undefined ? undefined : await accounts.find(left.userId);
+    if (left.userId !== undefined && user === undefined) throw unknown();
+    const role = await roles.find(left.roleId, user);
+    this.#checkRunning();
+    const files = await this.#registry.wake(sessionId);
+    if (files === undefined) throw unknown();
+    const userProfile = user && profileText(user);
+    const request = { ...left, user, role, userProfile, tokenExpiresAt };
+    // what was said after the snapshot was heard by this client alone
+    const past = { seq: Math.max(left.seq, lastSeq), turns: left.turns };
+    const session = new Session(this.services, files, request, sessionId, past);
+    this.#count(request, 1, Infinity);
+    this.#hold(session, request);
+    session.reopen(sink, left.running);
+    return session;
   }
 
   #reconnect(held: Held, sink: Sink, lastSeq: number | undefined, expiresAt: number | undefined) {
@@ -201,11 +228,36 @@ export class SessionManager {
       await files.letGo();
       throw error;
     }
-    const held = { session, request, tokenExpiresAt: request.tokenExpiresAt, grace: undefined };
-    this.#held.set(session.id, held);
-    if (request.key !== undefined) this.#byKey.set(request.key, held);
+    this.#hold(session, request);
     session.open(sink);
     return session;
+  }
+
+  #hold(session: Session, request: OpenRequest): void {
+    const held: Held = {
+      session,
+      request,
+      tokenHash: hashOf(session.resumeToken),
+      tokenExpiresAt: request.tokenExpiresAt,
+      grace: undefined,
+    };
+    this.#held.set(session.id, held);
+    // a session with a key is not resumed, but opened again
+    if (request.key !== undefined) this.#byKey.set(request.key, held);
+    else session.onChange = () => this.#keep(held);
+  }
+
+  #keep({ session, request, tokenHash, tokenExpiresAt }: Held): void {
+    if (session.isOver) return;
+    const { mode, address, user, role, conversationId, voice, rate, pitch } = request;
+    const snapshot: Snapshot = {
+      ...{ tokenHash, mode, address, roleId: role.id, userId: user?.id, tokenExpiresAt },
+      ...{ conversationId, voice, rate, pitch },
+      ...session.memento(),
+    };
+    this.#registry.keep(session.id, snapshot).catch((error: unknown) => {
+      this.services.log.warn({ err: error, session: session.id }, 'a session was not kept');
+    });
   }
 
   async #checkPortrait({ mode, imageId, role }: OpenRequest, session: Session): Promise<void> {
@@ -220,10 +272,9 @@ export class SessionManager {
     throw new CodedError('SERVER_STOPPING', 'the server stops; come back later');
   }
 
-  #count({ user }: OpenRequest, by: 1 | -1): void {
+  #count({ user }: OpenRequest, by: 1 | -1, most = this.services.config.sessions.perUser): void {
     if (user === undefined) return;
     const count = (this.#counts.get(user.id) ?? 0) + by;
-    const most = this.services.config.sessions.perUser;
     if (by > 0 && count > most) {
       throw new CodedError(
         'TOO_MANY_SESSIONS',
@@ -235,7 +286,10 @@ export class SessionManager {
   }
 }
 
-function equal(expected: string, given: string): boolean {
-  const digest = (text: string) => createHash('sha256').update(text).digest();
-  return timingSafeEqual(digest(expected), digest(given)) && expected !== '';
+function unknown(): CodedError {
+  return new CodedError(
+    'SESSION_UNKNOWN',
+    'there is no such session to resume: it has ended, or the resume_token is another one; ' +
+      'open a new one with request_connection',
+  );
 }

@@ -12,11 +12,14 @@ export interface Sink {
 export class Outlet {
   readonly #ring: EventRing;
   #sink: Sink | undefined;
-  #seq = 0;
-  #heard = 0;
+  #seq: number;
+  #heard: number;
 
-  constructor(ringSize: number) {
+  /** `seq`: the number of the last event that was told already. */
+  constructor(ringSize: number, seq = 0) {
     this.#ring = new EventRing(ringSize);
+    this.#seq = seq;
+    this.#heard = seq;
   }
 
   /** The number of the latest event. */

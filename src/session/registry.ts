@@ -1,15 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { isAlive } from '../alive.js';
+import { CodedError } from '../errors.js';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type TaskUpdate, isEnd } from '../task/update.js';
 import { OwnedFiles, type Ownership } from './files.js';
 import type { SessionServices } from './services.js';
+import { type Snapshot, readSnapshot } from './snapshot.js';
 
 /** Names in Redis of what sessions own. */
 const keys = {
   owner: (fileId: string) => `file_owner:${fileId}`,
   files: (sessionId: string) => `session_files:${sessionId}`,
   tasks: (sessionId: string) => `session_tasks:${sessionId}`,
+  snapshot: (sessionId: string) => `session:${sessionId}`,
   live: (process: string) => `live_sessions:${process}`,
   /** Sorted set: the processes that hold sessions, by the time of their last heartbeat. */
   processes: 'session_processes',
@@ -39,6 +42,8 @@ if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('ZREM', KEYS[1], ARGV[1]) 
 
 /** How long the end of the process waits for tasks that are being cancelled. */
 const lateMs = 3000;
+/** How long a Redis that does not answer is waited for. */
+const answerMs = 5000;
 
 export interface RegistryTimes {
   readonly beatMs?: number;
@@ -62,6 +67,8 @@ export class Registry implements Ownership {
   readonly #known = new Set<string>();
   readonly #watches = new Set<() => void>();
   readonly #withdrawals = new Map<string, Promise<void>>();
+  /** Sessions of processes that are gone, whose clients may come back. */
+  readonly #dormant = new Map<string, NodeJS.Timeout>();
   readonly #expiryMs: number;
   #timer: NodeJS.Timeout | undefined;
   #lastBeat = 0;
@@ -89,15 +96,44 @@ export class Registry implements Ownership {
     const deadline = sleep(lateMs, undefined, { ref: false });
     await Promise.race([Promise.allSettled(this.#withdrawals.values()), deadline]);
     for (const stop of this.#watches) stop();
+    for (const timer of this.#dormant.values()) clearTimeout(timer);
     const { redis } = this.services;
     await redis.eval(retireScript, 2, keys.processes, keys.live(this.process), this.process);
   }
 
-  /** Registers a session before it owns anything. */
+  /** Registers a session before it owns anything; throws REDIS_UNAVAILABLE. */
   async add(sessionId: string): Promise<OwnedFiles> {
     this.#known.add(sessionId);
-    await this.services.redis.sadd(keys.live(this.process), sessionId);
+    const added = this.services.redis.sadd(keys.live(this.process), sessionId);
+    const late = sleep(answerMs, 'late', { ref: false });
+    if ((await Promise.race([added, late])) === 'late') {
+      this.#known.delete(sessionId);
+      throw new CodedError('REDIS_UNAVAILABLE', 'Redis does not answer: try again later');
+    }
     return new OwnedFiles(sessionId, this);
+  }
+
+  /** Keeps what another process would need to go on with a session. */
+  async keep(sessionId: string, snapshot: Snapshot): Promise<void> {
+    const text = JSON.stringify(snapshot);
+    await this.services.redis.set(keys.snapshot(sessionId), text, 'PX', this.#expiryMs);
+  }
+
+  /** The snapshot of a session that a process left behind; undefined when there is none. */
+  async dormant(sessionId: string): Promise<Snapshot | undefined> {
+    // its end may not have been noticed yet
+    if (!this.#dormant.has(sessionId)) await this.round();
+    if (!this.#dormant.has(sessionId)) return undefined;
+    return readSnapshot(await this.services.redis.get(keys.snapshot(sessionId)));
+  }
+
+  /** Takes such a session over, with all it owns; undefined when its grace time ran out. */
+  async wake(sessionId: string): Promise<OwnedFiles | undefined> {
+    const timer = this.#dormant.get(sessionId);
+    if (timer === undefined) return undefined;
+    clearTimeout(timer);
+    this.#dormant.delete(sessionId);
+    return await this.#owned(sessionId);
   }
 
   async claim(sessionId: string, fileId: string): Promise<boolean> {
@@ -129,8 +165,9 @@ export class Registry implements Ownership {
   /** The session is over; `isClean`: and nothing of it is left but what withdrawn tasks make. */
   async forget(sessionId: string, isClean: boolean): Promise<void> {
     this.#known.delete(sessionId);
-    if (!isClean) return;
     const { redis } = this.services;
+    await redis.del(keys.snapshot(sessionId));
+    if (!isClean) return;
     if ((await redis.scard(keys.tasks(sessionId))) > 0) return;
     await redis.srem(keys.live(this.process), sessionId);
   }
@@ -228,8 +265,14 @@ export class Registry implements Ownership {
     for (const sessionId of await redis.smembers(keys.live(name))) {
       const moved = await redis.smove(keys.live(name), keys.live(this.process), sessionId);
       if (moved === 0) continue;
-      log.info({ session: sessionId, process: name }, 'clearing up after a process that ended');
-      await this.#clear(sessionId);
+      const { graceMs } = this.services.config.sessions;
+      if (graceMs > 0 && (await redis.exists(keys.snapshot(sessionId))) === 1) {
+        log.info({ session: sessionId, process: name }, 'a session of a process that ended waits');
+        this.#wait(sessionId, graceMs);
+      } else {
+        log.info({ session: sessionId, process: name }, 'clearing up after a process that ended');
+        await this.#clear(sessionId);
+      }
     }
     await redis.eval(retireScript, 2, keys.processes, keys.live(name), name);
   }
@@ -241,7 +284,23 @@ export class Registry implements Ownership {
     }
   }
 
+  #wait(sessionId: string, graceMs: number): void {
+    this.#known.add(sessionId);
+    const timer = setTimeout(() => {
+      this.#dormant.delete(sessionId);
+      this.#clear(sessionId).catch((error: unknown) => {
+        this.services.log.error({ err: error, session: sessionId }, 'a session was not cleared');
+      });
+    }, graceMs).unref();
+    this.#dormant.set(sessionId, timer);
+  }
+
   async #clear(sessionId: string): Promise<void> {
+    const files = await this.#owned(sessionId);
+    await files.clear();
+  }
+
+  async #owned(sessionId: string): Promise<OwnedFiles> {
     const { redis } = this.services;
     const files = new OwnedFiles(sessionId, this);
     const [ids, tasks] = await Promise.all([
@@ -249,6 +308,6 @@ export class Registry implements Ownership {
       redis.smembers(keys.tasks(sessionId)),
     ]);
     files.adopt(ids, tasks);
-    await files.clear();
+    return files;
   }
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { CodedError, type ErrorCode, errorCodes } from '../errors.js';
+import type { Submitted } from '../task/tasks.js';
 import type { TaskUpdate } from '../task/update.js';
 import type { RunningTurn } from './host.js';
 import { until } from './until.js';
@@ -16,20 +17,29 @@ export async function render(turn: RunningTurn, audioId: string, seconds: number
     const task = { taskId, sessionId: session.id, refImageId, audioId };
     return await tasks.submit(task, { signal });
   })();
-  // a turn that is cut takes its task along, even one that is only now being queued
+  const videoUrl = await follow(turn, taskId, submitted);
+  if (charge !== undefined) charge.earned = true;
+  return videoUrl;
+}
+
+/** Stays with a task to its end; the address of its video. Cut, the turn takes its task along. */
+export async function follow(
+  turn: RunningTurn,
+  taskId: string,
+  submitted?: Promise<Submitted>,
+): Promise<string> {
+  const { session, signal } = turn;
+  // even one that is only now being queued
   const onCut = () =>
-    turn.later(submitted.catch(() => undefined).then(() => session.files.withdraw(taskId)));
+    turn.later(
+      (submitted ?? Promise.resolve())
+        .catch(() => undefined)
+        .then(() => session.files.withdraw(taskId)),
+    );
   signal.addEventListener('abort', onCut, { once: true });
   let last: TaskUpdate;
   try {
-    const { position } = await until(submitted, signal);
-    turn.emit({
-      type: 'task-submitted',
-      turn: turn.number,
-      taskId,
-      position,
-      message: waitingMessage(position),
-    });
+    if (submitted !== undefined) announce(turn, taskId, await until(submitted, signal));
     last = await lastUpdate(turn, taskId);
   } catch (error) {
     if (!signal.aborted) {
@@ -45,10 +55,14 @@ export async function render(turn: RunningTurn, audioId: string, seconds: number
     throw named(taskFailure(last), taskId);
   }
   await session.files.keepVideo(taskId, videoId);
-  if (charge !== undefined) charge.earned = true;
   const videoUrl = session.files.url(videoId);
   turn.emit({ type: 'task-result', turn: turn.number, taskId, videoUrl });
   return videoUrl;
+}
+
+function announce(turn: RunningTurn, taskId: string, { position }: Submitted): void {
+  const message = waitingMessage(position);
+  turn.emit({ type: 'task-submitted', turn: turn.number, taskId, position, message });
 }
 
 /** Passes progress on until the task is over. */

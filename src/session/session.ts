@@ -3,19 +3,22 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CodedError, codeOf } from '../errors.js';
 import type { Command } from './commands.js';
-import type { ChatEntry, RoleCard, SessionEvent } from './events.js';
+import type { ChatEntry, SessionEvent } from './events.js';
 import type { OwnedFiles } from './files.js';
 import type { SessionSetup, TurnHost, TurnInput } from './host.js';
+import { greeting } from './greeting.js';
+import { History } from './history.js';
 import { Outlet, type Sink } from './outlet.js';
+import { SessionPortrait } from './portrait.js';
 import { PiecewiseRecording } from './recording.js';
 import type { SessionServices } from './services.js';
+import type { Memento } from './snapshot.js';
 import { type SessionState, step } from './state.js';
 import { Turn } from './turn.js';
 
 export type { Sink } from './outlet.js';
 
 const ringSize = 512;
-const maxHistory = 500;
 /** How long the end of a session waits for what its turns still do. */
 const settleMs = 2000;
 /** How long the goodbye waits for the files to be deleted. */
@@ -31,8 +34,11 @@ export class Session implements TurnHost {
   readonly setup: SessionSetup;
   readonly files: OwnedFiles;
   readonly services: SessionServices;
-  readonly #history: ChatEntry[];
-  readonly #outlet = new Outlet(ringSize);
+  /** Called when what another process would have to know changed. */
+  onChange: (() => void) | undefined;
+  readonly #history: History;
+  readonly #portrait: SessionPortrait;
+  readonly #outlet: Outlet;
   readonly #ending = new AbortController();
   readonly #waiting: Turn[] = [];
   readonly #idle = new Set<() => void>();
@@ -42,17 +48,26 @@ export class Session implements TurnHost {
   #current: Turn | undefined;
   #recording: PiecewiseRecording | undefined;
   #recordingTurn: Turn | undefined;
-  #turns = 0;
-  #portrait: Promise<string> | undefined;
+  #turns: number;
   #stored: Promise<void> = Promise.resolve();
 
-  constructor(services: SessionServices, files: OwnedFiles, setup: SessionSetup, id: string) {
+  /** `past`: where a process that is gone left this session. */
+  constructor(
+    services: SessionServices,
+    files: OwnedFiles,
+    setup: SessionSetup,
+    id: string,
+    past?: Pick<Memento, 'seq' | 'turns'>,
+  ) {
     this.services = services;
     this.files = files;
     this.setup = setup;
     this.id = id;
     this.resumeToken = randomBytes(24).toString('base64url');
-    this.#history = [...setup.history];
+    this.#history = new History(setup.history);
+    this.#portrait = new SessionPortrait(services.roles, files, setup.role, setup.imageId);
+    this.#outlet = new Outlet(ringSize, past?.seq);
+    this.#turns = past?.turns ?? 0;
     setMaxListeners(0, this.signal);
   }
 
@@ -69,28 +84,48 @@ export class Session implements TurnHost {
     return this.#state === 'ending' || this.#state === 'ended';
   }
 
+  get isAttached(): boolean {
+    return this.#outlet.sink !== undefined;
+  }
+
   /** Whether a turn runs or waits. */
   get isBusy(): boolean {
     return this.#current !== undefined || this.#waiting.length > 0;
   }
 
-  get isAttached(): boolean {
-    return this.#outlet.sink !== undefined;
-  }
-
   get history(): readonly ChatEntry[] {
-    return this.#history;
-  }
-
-  get seq(): number {
-    return this.#outlet.seq;
+    return this.#history.entries;
   }
 
   /** Tells the first client about the session and lets turns begin. */
   open(sink: Sink): void {
     this.#outlet.open(sink);
     this.#move('ready');
-    this.emit(this.#connected(false));
+    this.emit(greeting(this, false));
+  }
+
+  /** Goes on where a process that is gone stopped. */
+  reopen(sink: Sink, running: Memento['running']): void {
+    this.#move('ready');
+    this.#outlet.attach(sink, greeting(this, true));
+    if (running?.taskId !== undefined) {
+      this.#waiting.push(new Turn(this, running.turn, { type: 'task', taskId: running.taskId }));
+      this.#next();
+    } else if (running !== undefined) {
+      this.emit({ type: 'interrupted', turn: running.turn });
+    }
+  }
+
+  /** What `reopen` needs. */
+  memento(): Memento {
+    const turn = this.#current;
+    return {
+      imageId: this.#portrait.knownId,
+      history: this.#history.entries,
+      seq: this.#outlet.seq,
+      turns: this.#turns,
+      running: turn && { turn: turn.number, taskId: turn.taskId },
+    };
   }
 
   /**
@@ -98,7 +133,7 @@ export class Session implements TurnHost {
    * `lastSeq` (by default what no connection was given), then what happens from now on.
    */
   attach(sink: Sink, lastSeq?: number): void {
-    if (this.#outlet.attach(sink, this.#connected(true), lastSeq)) return;
+    if (this.#outlet.attach(sink, greeting(this, true), lastSeq)) return;
     const task = this.#current?.lastTaskEvent;
     if (task !== undefined) this.emit(task);
   }
@@ -150,7 +185,9 @@ export class Session implements TurnHost {
 
   /** Sends an event and keeps it for clients that come back. */
   emit(event: SessionEvent): void {
-    if (this.#state !== 'ended') this.#outlet.emit(event);
+    if (this.#state === 'ended') return;
+    this.#outlet.emit(event);
+    if (event.type === 'task-submitted') this.onChange?.();
   }
 
   /** Keeps an event that the caller sends itself; its number. */
@@ -209,15 +246,11 @@ export class Session implements TurnHost {
   }
 
   remember(entry: ChatEntry): void {
-    this.#history.push(entry);
-    if (this.#history.length > maxHistory) this.#history.shift();
+    this.#history.add(entry);
   }
 
   amend(entry: ChatEntry, more: Partial<ChatEntry>): ChatEntry {
-    const fuller = { ...entry, ...more };
-    const at = this.#history.lastIndexOf(entry);
-    if (at >= 0) this.#history[at] = fuller;
-    return fuller;
+    return this.#history.amend(entry, more);
   }
 
   store(work: () => Promise<void>): Promise<void> {
@@ -228,41 +261,7 @@ export class Session implements TurnHost {
   }
 
   portrait(): Promise<string> {
-    this.#portrait ??= this.#makePortrait().catch((error: unknown) => {
-      this.#portrait = undefined;
-      throw error;
-    });
-    return this.#portrait;
-  }
-
-  async #makePortrait(): Promise<string> {
-    if (this.setup.imageId !== undefined) return this.setup.imageId;
-    const portrait = await this.services.roles.portrait(this.setup.role);
-    if (portrait === undefined) throw portraitMissing();
-    return (await this.files.save(portrait.data, `portrait.${portrait.extension}`)).id;
-  }
-
-  #connected(resumed: boolean): SessionEvent {
-    return {
-      type: 'connected',
-      sessionId: this.id,
-      mode: this.setup.mode,
-      role: this.#roleCard(),
-      history: [...this.#history],
-      conversationId: this.setup.conversationId,
-      resumeToken: this.resumeToken,
-      resumed,
-    };
-  }
-
-  #roleCard(): RoleCard {
-    const { role } = this.setup;
-    return {
-      id: role.id,
-      name: role.name,
-      personality: role.personality,
-      imageUrl: this.services.roles.imageUrl(role),
-    };
+    return this.#portrait.id();
   }
 
   #move(to: SessionState): void {
@@ -319,6 +318,7 @@ export class Session implements TurnHost {
     const turn = this.#waiting.shift();
     if (turn === undefined) return this.#wakeIdle();
     this.#current = turn;
+    this.onChange?.();
     const settled = turn.run().then(
       () => this.#release(turn),
       (error: unknown) => {
@@ -343,6 +343,7 @@ export class Session implements TurnHost {
     if (this.#current !== turn) return;
     this.#current = undefined;
     this.#move('ready');
+    this.onChange?.();
     this.#next();
   }
 
@@ -381,10 +382,3 @@ export class Session implements TurnHost {
 }
 
 const pause = (ms: number) => sleep(ms, undefined, { ref: false });
-
-export function portraitMissing(): CodedError {
-  return new CodedError(
-    'PORTRAIT_MISSING',
-    'video needs a picture: choose a role with a portrait, or give image_id, an uploaded picture',
-  );
-}

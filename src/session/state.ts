@@ -4,7 +4,8 @@
  */
 const transitions = {
   opening: ['ready', 'ending'],
-  ready: ['recording', 'recognising', 'replying', 'ending'],
+  /** From here to rendering: a task found again after a restart. */
+  ready: ['recording', 'recognising', 'replying', 'rendering', 'ending'],
   /** Pieces of a recording arrive. */
   recording: ['recognising', 'ready', 'ending'],
   recognising: ['replying', 'ready', 'ending'],

@@ -13,7 +13,7 @@ import type { Speech } from '../speech/speech.js';
 import { type Heard, hear } from './hearing.js';
 import type { Charge, RunningTurn, TurnHost, TurnInput } from './host.js';
 import type { ChatEntry, SessionEvent } from './events.js';
-import { render } from './rendering.js';
+import { follow, render } from './rendering.js';
 import { spoken } from './speaking.js';
 import { piecesUntil, until } from './until.js';
 
@@ -57,6 +57,12 @@ export class Turn implements RunningTurn {
   /** The latest news of the running task, for a client that missed some. */
   get lastTaskEvent(): SessionEvent | undefined {
     return this.#isOver ? undefined : this.#lastTaskEvent;
+  }
+
+  /** The task that is queued or rendering. */
+  get taskId(): string | undefined {
+    const event = this.lastTaskEvent;
+    return event !== undefined && 'taskId' in event ? event.taskId : undefined;
   }
 
   /** Resolves when the client has heard the end of it; never rejects for what went wrong in it. */
@@ -128,6 +134,7 @@ export class Turn implements RunningTurn {
   async #go(): Promise<void> {
     const input = this.#input;
     if (input.type === 'announcement') return this.#announce(input.parts, input.pauseMs);
+    if (input.type === 'task') return this.#follow(input.taskId);
     if (input.type === 'text') {
       const charge = this.#charges[0] ?? (await this.reserve({ messages: 1 }));
       this.#segmentIds = input.segmentIds ?? [];
@@ -295,6 +302,14 @@ export class Turn implements RunningTurn {
     this.session.progress(this, 'rendering');
     const videoUrl = await render(this, audioId, seconds);
     if (this.#reply !== undefined) this.#reply = this.session.amend(this.#reply, { videoUrl });
+  }
+
+  /** The reply was spoken in a process that is gone; its video is still being made. */
+  async #follow(taskId: string): Promise<void> {
+    this.session.progress(this, 'rendering');
+    const reply = this.session.history.at(-1);
+    const videoUrl = await follow(this, taskId);
+    if (reply?.speaker === 'ai') this.session.amend(reply, { videoUrl });
   }
 
   #say(speaker: 'user' | 'ai', text: string, fileId?: string): void {

@@ -1,8 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import t from 'tap';
-import { SocketClient } from '../../scripts/socket-client.js';
+import t, { type Test } from 'tap';
 import { childEnvironment } from '../../src/config.js';
 import { keys } from '../../src/queue/keys.js';
 import { projectRoot } from '../../src/paths.js';
@@ -12,8 +11,9 @@ import {
   type Frame,
   ScriptedDialogue,
   type SessionServer,
-  type Talker,
+  Talker,
   gate,
+  inOrder,
   startSessions,
 } from './session-helper.js';
 
@@ -246,33 +246,88 @@ t.test('a recording that lost its connection is given up', async (t) => {
   t.equal((await second.lastAudio()).data['turn_id'], 2);
 });
 
-t.test('what a killed process left is cleared away by the next one', async (t) => {
-  const redis = await startRedis(t);
-  // a server of the test's own whose store and Redis the other one shares
-  const server = await startSessions(t, {}, {}, redis);
+/** An API process that can be killed; it shares store and Redis with `server`. */
+async function startProcess(t: Test, server: SessionServer) {
   const child = fork(join(projectRoot, 'dist', 'src', 'server.js'), {
-    env: childEnvironment({ ...server.settings, PORT: '0', TASK_WORKER_WAIT_SECONDS: '5' }),
+    env: childEnvironment({ ...server.settings, PORT: '0' }),
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
   t.teardown(() => child.kill('SIGKILL'));
   const [{ address }] = (await once(child, 'message')) as [{ address: string }];
+  return {
+    address,
+    kill: async () => {
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    },
+  };
+}
+
+t.test('what a killed process left is cleared away by the next one', async (t) => {
+  const redis = await startRedis(t);
+  const server = await startSessions(t, { SESSION_GRACE_SECONDS: '0' }, {}, redis);
+  const { address, kill } = await startProcess(t, server);
   await startSmallestClipWorker(t, server.settings, [0], 60_000);
-  const client = await SocketClient.connect(`${address}/ws`);
-  const send = (event: string, data: object) => client.send({ event, data });
-  send('request_connection', { mode: 'video' });
-  send('text_message', { text: 'Make a video.' });
-  const submitted = (await client.next(
-    ({ event }) => event === 'task_submitted',
-    'a task',
-  )) as unknown as Frame;
+  const talker = await (await Talker.open(t, `${address}/ws`)).connect({ mode: 'video' });
+  talker.send('text_message', { text: 'Make a video.' });
+  const submitted = await talker.next('task_submitted');
   await until(async () => (await server.files()).length >= 2, 'there are files');
-  child.kill('SIGKILL');
-  await once(child, 'exit');
-  const next = await startSessions(t, {}, {}, redis);
+  await kill();
+  const next = await startSessions(t, { SESSION_GRACE_SECONDS: '0' }, {}, redis);
   await next.empty();
   const state = keys.state(String(submitted.data['task_id']));
   await until(
     async () => (await redis.client.hget(state, 'status')) === 'failed',
     'its task is cancelled',
   );
+});
+
+t.test('a session survives the process it was in', async (t) => {
+  const redis = await startRedis(t);
+  const server = await startSessions(t, {}, {}, redis);
+  const { address, kill } = await startProcess(t, server);
+  const worker = await startSmallestClipWorker(t, server.settings, [0], 60_000);
+  const first = await (
+    await Talker.open(t, `${address}/ws`)
+  ).connect({ mode: 'video', speech_rate: 1.2 });
+  first.send('text_message', { text: 'Make a video.' });
+  await first.next('task_progress', ({ status }) => status === 'inference');
+  const cut = await (await Talker.open(t, `${address}/ws`)).connect();
+  cut.send('audio_stream_chunk', { chunk: 'AAAA', is_last: false, format: 'pcm' });
+  const snapshot = async () => redis.client.get(`session:${cut.sessionId}`);
+  await until(async () => (await snapshot())?.includes('"running"') === true, 'it is written down');
+  await kill();
+
+  const next = await startSessions(t, { SESSION_GRACE_SECONDS: '2' }, {}, redis);
+  const thief = await next.client();
+  thief.send('request_connection', { ...ticket(first), resume_token: 'guessed' });
+  await thief.error('SESSION_UNKNOWN');
+  const second = await (await next.client()).connect(ticket(first, lastSeq(first)));
+  t.match(second.ack, {
+    ...{ resumed: true, session_id: first.sessionId, mode: 'video' },
+    chat_history: [{ type: 'user', text: 'Make a video.' }, { type: 'ai' }],
+  });
+  t.equal(second.frames[0]?.seq, lastSeq(first));
+  t.equal((await second.next('task_progress')).data['turn_id'], 1);
+  await worker.setDelay(0);
+  second.send('interrupt');
+  await second.next('reply_interrupted', (data) => data['turn_id'] === 1);
+  second.send('text_message', { text: 'Another one.' });
+  const { data } = await second.next('task_result');
+  t.equal(data['turn_id'], 2);
+  t.ok(inOrder(second.frames));
+  second.client.socket.terminate();
+  await second.client.closed;
+  const third = await (await next.client()).connect(ticket(second, lastSeq(second)));
+  t.equal(third.ack['resumed'], true, 'it is a session like any other');
+  third.send('stop_session');
+  await third.next('session_stopped_ack');
+
+  const again = await (await next.client()).connect(ticket(cut));
+  t.equal((await again.next('reply_interrupted')).data['turn_id'], 1);
+  again.send('text_message', { text: 'Where were we?' });
+  t.equal((await again.next('tts_audio')).data['turn_id'], 2);
+  again.send('stop_session');
+  await again.next('session_stopped_ack');
+  await next.empty();
 });

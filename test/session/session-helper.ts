@@ -77,6 +77,7 @@ export async function startSessions(
           ...(await redis.client.keys('file_owner:*')),
           ...(await redis.client.keys('live_sessions:*')),
           ...(await redis.client.keys('session_tasks:*')),
+          ...(await redis.client.keys('session:*')),
         ];
         return left.length === 0;
       }, 'Redis is empty');
@@ -94,7 +95,7 @@ export class Talker {
     this.client = client;
   }
 
-  static async open(t: Test, url: string, headers: Record<string, string>): Promise<Talker> {
+  static async open(t: Test, url: string, headers: Record<string, string> = {}): Promise<Talker> {
     const client = await SocketClient.connect(url, headers);
     t.teardown(() => client.socket.terminate());
     return new Talker(client);
