@@ -2,7 +2,8 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { elementCount, floatToHalf, type WeightSource } from '../../weights/checkpoint/index.js';
 import { parseUNetConfig, parseVaeConfig, parseWhisperDims } from '../../weights/model/config.js';
-import { planModel } from '../../weights/model/plan.js';
+import type { Precision } from '../../weights/graph/builder.js';
+import { planModel, type ModelPlan } from '../../weights/model/plan.js';
 import { writeSafetensors, writeTorchArchive, type TensorSpec } from './torch-archive.js';
 
 /** What a checkpoint of the family may choose. */
@@ -156,8 +157,7 @@ class Recorder implements WeightSource {
   }
 }
 
-/** Keys and shapes of every file of a checkpoint of these sizes. */
-export function shapesOf(sizes: Sizes): Record<FileName, Shapes> {
+function recorded(sizes: Sizes, precision: Precision) {
   const { unet, vae, dims } = configsOf(sizes);
   const recorder = (path: string) => new Recorder(path, sizes);
   const sources = {
@@ -173,7 +173,17 @@ export function shapesOf(sizes: Sizes): Record<FileName, Shapes> {
     whisper: parseWhisperDims(dims, 'whisper'),
     motionHeads: sizes.heads,
   };
-  planModel(config, sources, { precision: 'fp32' });
+  return { sources, plan: planModel(config, sources, { precision }) };
+}
+
+/** The graphs of a model of these sizes; there are no weights that could be written. */
+export function planOf(sizes: Sizes, precision: Precision): ModelPlan {
+  return recorded(sizes, precision).plan;
+}
+
+/** Keys and shapes of every file of a checkpoint of these sizes. */
+export function shapesOf(sizes: Sizes): Record<FileName, Shapes> {
+  const { sources } = recorded(sizes, 'fp32');
   const isMotion = ([key]: [string, unknown]) => key.includes('motion_modules.');
   const all = [...sources.denoising.shapes];
   const { audioWidth: width, vocabulary } = sizes;

@@ -1,0 +1,77 @@
+/** One engine in a process of its own: takes orders over IPC, one at a time; see process.ts. */
+import { Engine } from '../../native/index.js';
+import { codeOf } from '../../src/errors.js';
+import { closeFaceDetector } from '../../worker/media/index.js';
+import { makeVideo } from '../../worker/pipeline/video.js';
+import type { Answers, Order, Reply, Sample } from './process.js';
+
+let engine: Engine | undefined;
+
+function loaded(): Engine {
+  if (engine === undefined) throw new Error('no model is loaded');
+  return engine;
+}
+
+/** Numbers between 0 and 1, always the same. */
+function numbers(shape: readonly number[]) {
+  const count = shape.reduce((all, n) => all * n, 1);
+  const data = Float32Array.from({ length: count }, (_, i) => ((i * 2654435761) >>> 0) / 2 ** 32);
+  return { shape: [...shape], data };
+}
+
+const work: { [K in keyof Answers]: (order: Extract<Order, { kind: K }>) => Promise<Answers[K]> } =
+  {
+    load: async ({ options }) => {
+      engine = await Engine.load(options);
+      return engine.info();
+    },
+    render: async ({ options }): Promise<Sample> => {
+      const start = performance.now();
+      let firstFrameMs: number | null = null;
+      const { frames, timings } = await loaded().render(options, {
+        onFrames: () => {
+          firstFrameMs ??= performance.now() - start;
+        },
+      });
+      const wallMs = performance.now() - start;
+      return { wallMs, firstFrameMs, frames, timings, video: null };
+    },
+    video: async ({ request }): Promise<Sample> => {
+      const start = performance.now();
+      const { frames, timings, milliseconds } = await makeVideo(loaded(), request);
+      const wallMs = performance.now() - start;
+      return { wallMs, firstFrameMs: null, frames, timings, video: milliseconds };
+    },
+    network: async ({ network, shapes, runs }) => {
+      const inputs = Object.fromEntries(
+        Object.entries(shapes).map(([name, shape]) => [name, numbers(shape)]),
+      );
+      const times: number[] = [];
+      for (let i = 0; i <= runs; i++) {
+        const start = performance.now();
+        await loaded().run(network, inputs);
+        if (i > 0) times.push(performance.now() - start);
+      }
+      return times;
+    },
+  };
+
+async function answer(order: Order): Promise<Reply> {
+  try {
+    const value = await (work[order.kind] as (order: Order) => Promise<Answers[Order['kind']]>)(
+      order,
+    );
+    return { value, peakHostBytes: process.resourceUsage().maxRSS * 1024 };
+  } catch (error) {
+    return { code: codeOf(error), message: (error as Error).message };
+  }
+}
+
+process.on('message', (order: Order) => {
+  void answer(order).then((reply) => {
+    if (process.connected) process.send!(reply);
+  });
+});
+process.once('disconnect', () => {
+  void Promise.all([engine?.dispose(), closeFaceDetector()]).finally(() => process.exit());
+});
