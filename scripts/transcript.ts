@@ -108,8 +108,19 @@ async function echoMimic(url: string, speech: Uint8Array<ArrayBuffer>): Promise<
   const audio_url = `${url}/api/tempfile/download/${file_id}`;
   video.send({ event: 'audio_uploaded', data: { session_id, audio_url } });
   await video.next(event('task_result'), 'the video', 300_000);
-  video.send({ event: 'stop_session', data: { session_id } });
-  await video.closed;
+  video.send({ event: 'text_message', data: { session_id, text: 'Tell me a long story.' } });
+  await video.next(event('task_progress'), 'progress');
+  video.send({ event: 'interrupt', data: { session_id } });
+  const { seq } = await video.next(event('reply_interrupted'), 'the interruption');
+  video.socket.terminate();
+
+  const again = await SocketClient.connect(`${url}/ws`);
+  const { resume_token } = ack['data'] as { resume_token: string };
+  const data = { session_id, resume_token, last_seq: seq };
+  again.send({ event: 'request_connection', data });
+  await again.next(event('connection_ack'), 'the acknowledgement');
+  again.send({ event: 'stop_session', data: { session_id } });
+  await again.closed;
 
   const voice = await SocketClient.connect(`${url}/ws?mode=voice`);
   const second = await voice.next(event('connection_ack'), 'the acknowledgement');
@@ -131,8 +142,10 @@ async function echoMimic(url: string, speech: Uint8Array<ArrayBuffer>): Promise<
   voice.send({ event: 'stop_session', data: { session_id: id } });
   await voice.closed;
   return [
-    '#### EchoMimic clients: a video from uploaded speech',
+    '#### EchoMimic clients: a video from uploaded speech, an interruption, a lost line',
     print(video.frames),
+    'The line broke here, and the client came back:',
+    print(again.frames),
     '#### EchoMimic clients: voice, typed and recorded in pieces',
     print(voice.frames),
   ];
@@ -200,7 +213,7 @@ const stack = await startStack({
 try {
   await stack.workersReady;
   const url = stack.config.baseUrl;
-  const speech = await spoken(stack.config, 'Hello, how are you today?');
+  const speech = await spoken(stack.config, 'Hello how are you today?');
   const answers = [
     await spoken(stack.config, 'Good morning.'),
     await spoken(stack.config, 'Tell me about your day.'),
