@@ -1,7 +1,15 @@
-/** Lines of text with aligned columns; the first column to the left, numbers to the right. */
+const nothing = '-';
+
+/**
+ * Lines of text with aligned columns; the first column to the left, numbers to the right. Columns
+ * that say nothing in any row are left out.
+ */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const lines = [header, ...rows];
-  const widths = header.map((_, i) => Math.max(...lines.map((line) => line[i]?.length ?? 0)));
+  const kept = header.flatMap((_, i) =>
+    rows.length > 0 && rows.every((row) => row[i] === nothing) ? [] : [i],
+  );
+  const lines = [header, ...rows].map((line) => kept.map((i) => line[i] ?? ''));
+  const widths = kept.map((_, i) => Math.max(...lines.map((line) => line[i]!.length)));
   return lines
     .map((line) =>
       line
@@ -20,6 +28,6 @@ export function short(value: number): string {
 }
 
 export const orDash = (value: number | null | undefined, show = short): string =>
-  value === null || value === undefined ? '-' : show(value);
+  value === null || value === undefined ? nothing : show(value);
 
 export const percent = (share: number) => `${short(100 * share)} %`;

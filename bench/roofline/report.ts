@@ -38,7 +38,7 @@ export function timingOf(
 
 /** Milliseconds that one call takes at best on hardware of these peaks, and what limits it. */
 function roofOf(timing: Timing, { gflops, gbps }: Peaks): string {
-  if (gflops === undefined && gbps === undefined) return '-';
+  if (gflops === undefined && gbps === undefined) return orDash(null);
   const compute = gflops === undefined ? 0 : timing.flops / (gflops * 1e6);
   const memory =
     gbps === undefined ? 0 : (timing.weightBytes + timing.activationBytes) / (gbps * 1e6);
