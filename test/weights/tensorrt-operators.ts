@@ -5,7 +5,7 @@
  */
 export const parser = {
   name: 'onnx-tensorrt',
-  /** With which ONNX Runtime builds its GPU packages since 1.25 (microsoft/onnxruntime#27944). */
+  /** What nightlies of ONNX Runtime 1.25 are built with (microsoft/onnxruntime#27944). */
   version: '10.15',
   released: '2026-02-02',
   /** The operator list of that release; where it is silent, the importers of 10.1 (96e7811). */
