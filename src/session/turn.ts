@@ -126,7 +126,7 @@ export class Turn implements RunningTurn {
 
   #charge(reservation: Reservation, actual: Charge['actual']): Charge {
     const charge = { reservation, actual, earned: false };
-    if (this.#isOver) this.later(reservation.release());
+    if (this.#isOver) this.#settleCharge(reservation.release());
     else this.#charges.push(charge);
     return charge;
   }
@@ -327,9 +327,18 @@ export class Turn implements RunningTurn {
     this.#abort.abort(new CodedError('TASK_CANCELLED', 'the turn was cut short'));
     if (this.#reply === undefined && this.#spoken.length > 0) this.#say('ai', this.#words());
     for (const { reservation, actual, earned } of this.#charges) {
-      this.later(earned ? reservation.settle(actual) : reservation.release());
+      this.#settleCharge(earned ? reservation.settle(actual) : reservation.release());
     }
     this.later(this.session.store(() => this.#record()));
+  }
+
+  #settleCharge(work: Promise<void>): void {
+    const { log } = this.session.services;
+    this.later(
+      work.catch((error: unknown) => {
+        log.error({ err: error, session: this.session.id }, 'a quota was not settled');
+      }),
+    );
   }
 
   async #record(): Promise<void> {
