@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
@@ -53,6 +54,22 @@ void t.test('every listed type is told by its content', async (t) => {
     t.equal(record.type, type, `${extension} of ${type}`);
     t.equal(record.bytes, content.length);
   }
+});
+
+void t.test('a file may be given its id beforehand, once', async (t) => {
+  const store = new TempFileStore({
+    folder: await temporaryFolder(t),
+    expiryMs: 60_000,
+    maxBytes: { image: MiB, audio: MiB, video: MiB },
+    hostName: 'here',
+  });
+  const id = randomUUID();
+  const options = { id, isDurable: false };
+  t.equal((await store.save(stream(tone(0.1)), 'a.wav', options)).id, id);
+  t.equal((await store.find(id))?.bytes, tone(0.1).length);
+  await t.rejects(store.save(stream(tone(0.2)), 'b.wav', options));
+  t.equal((await store.find(id))?.bytes, tone(0.1).length, 'the first one stays');
+  t.same(await readdir(store.folder), [id], 'nothing is left of the second');
 });
 
 void t.test('expired files and abandoned parts go, live ones and foreign ones stay', async (t) => {
