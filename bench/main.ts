@@ -37,6 +37,9 @@ async function engine(args: readonly string[]): Promise<void> {
   }
   const { settings, modelFolder, out } = options;
   const clips = await Clips.open(settings);
+  // engines end by themselves when this process does
+  const stop = () => void clips.close().finally(() => process.exit(130));
+  process.once('SIGINT', stop).once('SIGTERM', stop);
   try {
     const say = (what: string) => console.error(`bench: ${what}`);
     const { rows, runtimeVersion } = await measure(options, clips, say);
