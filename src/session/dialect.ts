@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../errors.js';
-import type { CloseCode } from './close.js';
+import type { CloseCode } from './socket/close.js';
 
 /**
  * The seam between sockets, dialects and the session core. The transport (socket.ts) owns limits,

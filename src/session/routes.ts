@@ -1,9 +1,9 @@
 import type { FastifyPluginAsync } from 'fastify';
 import { createEchoMimic } from './echomimic/index.js';
 import { createLifeEcho } from './life-echo/index.js';
-import { SessionManager } from './manager.js';
+import { SessionManager } from './core/manager.js';
 import type { SessionServices } from './services.js';
-import { registerSockets } from './transport.js';
+import { registerSockets } from './socket/transport.js';
 
 /** Both kinds of sessions; closing the application ends them all. */
 export const sessionRoutes: FastifyPluginAsync<SessionServices> = async (app, services) => {

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import type { SessionEvent } from '../../src/session/events.js';
-import { Outlet, type Sink } from '../../src/session/outlet.js';
-import { PiecewiseRecording } from '../../src/session/recording.js';
-import { spoken } from '../../src/session/speaking.js';
-import { step } from '../../src/session/state.js';
-import { piecesUntil, until } from '../../src/session/until.js';
+import { Outlet, type Sink } from '../../src/session/core/outlet.js';
+import { PiecewiseRecording } from '../../src/session/core/recording.js';
+import { spoken } from '../../src/session/turn/speaking.js';
+import { step } from '../../src/session/core/state.js';
+import { piecesUntil, until } from '../../src/session/turn/until.js';
 import { gate } from './session-helper.js';
 
 const event = (turn: number): SessionEvent => ({ type: 'interrupted', turn });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { WebSocket } from 'ws';
-import { closeCodes } from '../../src/session/close.js';
+import { closeCodes } from '../../src/session/socket/close.js';
 import { Client } from '../helpers/client.js';
 import { tone } from '../helpers/samples.js';
 import { ScriptedRecogniser, startSessions } from './session-helper.js';

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { loadConfig } from '../../src/config.js';
-import { addressKey, checkOrigin } from '../../src/session/admission.js';
-import { closeReason } from '../../src/session/close.js';
-import { parseFrame } from '../../src/session/frame.js';
-import { Alarm, Tally, TokenBucket } from '../../src/session/limits.js';
-import { type Outlet, Outbox } from '../../src/session/outbox.js';
+import { addressKey, checkOrigin } from '../../src/session/socket/admission.js';
+import { closeReason } from '../../src/session/socket/close.js';
+import { parseFrame } from '../../src/session/socket/frame.js';
+import { Alarm, Tally, TokenBucket } from '../../src/session/socket/limits.js';
+import { type Outlet, Outbox } from '../../src/session/socket/outbox.js';
 import { until } from '../helpers/redis.js';
 
 const config = (settings: Record<string, string> = {}) =>

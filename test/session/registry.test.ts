@@ -3,7 +3,7 @@ import t, { type Test } from 'tap';
 import { CodedError } from '../../src/errors.js';
 import { createLog } from '../../src/log.js';
 import { connectRedis } from '../../src/queue/redis.js';
-import { Registry, type RegistryTimes } from '../../src/session/registry.js';
+import { Registry, type RegistryTimes } from '../../src/session/core/registry.js';
 import { TempFileStore } from '../../src/tempfile/store.js';
 import { type RunningRedis, startRedis, until } from '../helpers/redis.js';
 import { tone } from '../helpers/samples.js';

@@ -12,7 +12,7 @@ import type {
   Dialect,
   Frame,
 } from '../../src/session/dialect.js';
-import { registerSockets } from '../../src/session/transport.js';
+import { registerSockets } from '../../src/session/socket/transport.js';
 
 export interface Seen {
   readonly socket: ClientSocket;

@@ -1,7 +1,7 @@
 import { CodedError } from '../../errors.js';
 import type { User } from '../../store/schema.js';
 import type { ClientSocket } from '../dialect.js';
-import { profileText } from '../profile.js';
+import { profileText } from '../core/profile.js';
 import type { SessionServices } from '../services.js';
 import type { ConnectionRequest } from './frames.js';
 

@@ -1,12 +1,12 @@
 import { CodedError, codeOf } from '../../errors.js';
 import type { Role } from '../../role/roles.js';
-import { closeCodes } from '../close.js';
+import { closeCodes } from '../socket/close.js';
 import type { ClientSocket, Connection, ConnectionEnd, Frame } from '../dialect.js';
 import type { ChatEntry, SessionEvent } from '../events.js';
-import type { SessionManager } from '../manager.js';
+import type { SessionManager } from '../core/manager.js';
 import type { SessionServices } from '../services.js';
-import type { Sink } from '../outlet.js';
-import type { Session } from '../session.js';
+import type { Sink } from '../core/outlet.js';
+import type { Session } from '../core/session.js';
 import { type Visitor, visitorOf } from './auth.js';
 import { encode } from './encode.js';
 import { type ConnectionRequest, fileIdOf, readFrame, readQuery } from './frames.js';

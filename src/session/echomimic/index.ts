@@ -1,5 +1,5 @@
 import type { ClientSocket, Connection, Dialect } from '../dialect.js';
-import type { SessionManager } from '../manager.js';
+import type { SessionManager } from '../core/manager.js';
 import type { SessionServices } from '../services.js';
 import { EchoMimicConnection } from './connection.js';
 import { encode } from './encode.js';

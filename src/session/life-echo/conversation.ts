@@ -1,6 +1,6 @@
 import { CodedError, codeOf } from '../../errors.js';
 import type { Command } from '../commands.js';
-import type { Session } from '../session.js';
+import type { Session } from '../core/session.js';
 import { Order } from './order.js';
 import { Transcriber } from './transcriber.js';
 import { VoiceSessions } from './voice.js';

@@ -1,7 +1,7 @@
 import { CodedError } from '../../errors.js';
 import { durationOf, recordingOf } from '../../media/recording.js';
-import type { Session } from '../session.js';
-import { until } from '../until.js';
+import type { Session } from '../core/session.js';
+import { until } from '../turn/until.js';
 import type { Piece } from './assembly.js';
 
 /** How many recordings of one conversation are with the recogniser at the same time. */

@@ -2,7 +2,7 @@ import type { Reservation } from '../../account/quota.js';
 import { listeningFeedback } from '../../dialogue/index.js';
 import { CodedError } from '../../errors.js';
 import type { Command } from '../commands.js';
-import type { Session } from '../session.js';
+import type { Session } from '../core/session.js';
 import { Assembly, type Piece } from './assembly.js';
 import type { Order } from './order.js';
 import type { Transcriber } from './transcriber.js';

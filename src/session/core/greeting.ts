@@ -1,4 +1,4 @@
-import type { SessionEvent } from './events.js';
+import type { SessionEvent } from '../events.js';
 import type { TurnHost } from './host.js';
 
 /** What a client hears first of its session. */

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CodedError } from '../errors.js';
-import { durationOf, recordingOf } from '../media/recording.js';
-import type { Recording } from '../speech/speech.js';
-import type { Charge, RunningTurn, TurnInput } from './host.js';
+import { CodedError } from '../../errors.js';
+import { durationOf, recordingOf } from '../../media/recording.js';
+import type { Recording } from '../../speech/speech.js';
+import type { Charge, RunningTurn, TurnInput } from '../core/host.js';
 import { until } from './until.js';
 
 /** What a recording says. */

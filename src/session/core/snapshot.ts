@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { type Static, type TSchema, Type } from 'typebox';
 import { Value } from 'typebox/value';
-import type { ChatEntry } from './events.js';
+import type { ChatEntry } from '../events.js';
 
 const optional = <T extends TSchema>(schema: T) =>
   Type.Optional(Type.Union([schema, Type.Undefined()]));

@@ -1,4 +1,4 @@
-import type { SessionEvent } from './events.js';
+import type { SessionEvent } from '../events.js';
 import { EventRing } from './ring.js';
 
 /** Where a session's events go: one connection. Neither method may throw. */

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CodedError, codeOf } from '../errors.js';
-import type { Command } from './commands.js';
-import type { ChatEntry, SessionEvent } from './events.js';
+import { CodedError, codeOf } from '../../errors.js';
+import type { Command } from '../commands.js';
+import type { ChatEntry, SessionEvent } from '../events.js';
 import type { OwnedFiles } from './files.js';
 import type { SessionSetup, TurnHost, TurnInput } from './host.js';
 import { greeting } from './greeting.js';
@@ -11,10 +11,10 @@ import { History } from './history.js';
 import { Outlet, type Sink } from './outlet.js';
 import { SessionPortrait } from './portrait.js';
 import { PiecewiseRecording } from './recording.js';
-import type { SessionServices } from './services.js';
+import type { SessionServices } from '../services.js';
 import type { Memento } from './snapshot.js';
 import { type SessionState, step } from './state.js';
-import { Turn } from './turn.js';
+import { Turn } from '../turn/turn.js';
 
 export type { Sink } from './outlet.js';
 

@@ -1,4 +1,4 @@
-import type { User } from '../store/schema.js';
+import type { User } from '../../store/schema.js';
 
 /** What a user told of themselves, in words for the dialogue model. */
 export function profileText(user: User): string | undefined {

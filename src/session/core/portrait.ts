@@ -1,5 +1,5 @@
-import { CodedError } from '../errors.js';
-import type { Role, Roles } from '../role/roles.js';
+import { CodedError } from '../../errors.js';
+import type { Role, Roles } from '../../role/roles.js';
 import type { OwnedFiles } from './files.js';
 
 /** The picture that a session's tasks animate. */

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { CodedError, type ErrorCode, errorCodes } from '../errors.js';
-import type { Submitted } from '../task/tasks.js';
-import type { TaskUpdate } from '../task/update.js';
-import type { RunningTurn } from './host.js';
+import { CodedError, type ErrorCode, errorCodes } from '../../errors.js';
+import type { Submitted } from '../../task/tasks.js';
+import type { TaskUpdate } from '../../task/update.js';
+import type { RunningTurn } from '../core/host.js';
 import { until } from './until.js';
 
 /** Has the portrait speak `audioId`, which lasts `seconds`; the address of the video. */

@@ -1,10 +1,10 @@
 import type { Socket as NetSocket } from 'node:net';
 import type { WebSocket } from 'ws';
-import type { Config } from '../config.js';
-import { CodedError, type ErrorCode } from '../errors.js';
-import type { Log } from '../log.js';
+import type { Config } from '../../config.js';
+import { CodedError, type ErrorCode } from '../../errors.js';
+import type { Log } from '../../log.js';
 import { type CloseCode, closeCodes, closeReason } from './close.js';
-import type { ClientSocket, Connection, ConnectionEnd, Dialect } from './dialect.js';
+import type { ClientSocket, Connection, ConnectionEnd, Dialect } from '../dialect.js';
 import { parseFrame } from './frame.js';
 import { Alarm, TokenBucket } from './limits.js';
 import { Outbox } from './outbox.js';

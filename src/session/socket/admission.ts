@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net';
-import type { Config } from '../config.js';
-import { CodedError } from '../errors.js';
+import type { Config } from '../../config.js';
+import { CodedError } from '../../errors.js';
 import type { Tally } from './limits.js';
 
 export interface UpgradeRequest {

@@ -1,4 +1,4 @@
-import { CodedError } from '../errors.js';
+import { CodedError } from '../../errors.js';
 
 export interface RecordingLimits {
   readonly maxBytes: number;

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import type { User } from '../store/schema.js';
-import { CodedError } from '../errors.js';
-import type { Role } from '../role/roles.js';
-import type { ConnectionEnd } from './dialect.js';
-import type { ChatEntry, Mode, SessionEvent } from './events.js';
+import type { User } from '../../store/schema.js';
+import { CodedError } from '../../errors.js';
+import type { Role } from '../../role/roles.js';
+import type { ConnectionEnd } from '../dialect.js';
+import type { ChatEntry, Mode, SessionEvent } from '../events.js';
 import { profileText } from './profile.js';
 import { Registry, type RegistryTimes } from './registry.js';
-import type { SessionServices } from './services.js';
+import type { SessionServices } from '../services.js';
 import type { Sink } from './outlet.js';
 import { portraitMissing } from './portrait.js';
 import { Session } from './session.js';

@@ -1,6 +1,6 @@
-import { sentencesOf } from '../dialogue/sentences.js';
-import { spokenText } from '../dialogue/spoken.js';
-import type { Speech } from '../speech/speech.js';
+import { sentencesOf } from '../../dialogue/sentences.js';
+import { spokenText } from '../../dialogue/spoken.js';
+import type { Speech } from '../../speech/speech.js';
 import { piecesUntil, until } from './until.js';
 
 export interface Spoken {

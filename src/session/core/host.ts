@@ -1,11 +1,11 @@
-import type { Reservation } from '../account/quota.js';
-import type { QuotaKind } from '../config.js';
-import type { Role } from '../role/roles.js';
-import type { User } from '../store/schema.js';
-import type { ChatEntry, Mode, SessionEvent } from './events.js';
+import type { Reservation } from '../../account/quota.js';
+import type { QuotaKind } from '../../config.js';
+import type { Role } from '../../role/roles.js';
+import type { User } from '../../store/schema.js';
+import type { ChatEntry, Mode, SessionEvent } from '../events.js';
 import type { OwnedFiles } from './files.js';
 import type { Collected } from './recording.js';
-import type { SessionServices } from './services.js';
+import type { SessionServices } from '../services.js';
 import type { SessionState } from './state.js';
 
 /** What holds for the whole session. */

@@ -1,5 +1,5 @@
-import { CodedError } from '../errors.js';
-import type { Frame } from './dialect.js';
+import { CodedError } from '../../errors.js';
+import type { Frame } from '../dialect.js';
 
 const maxDepth = 8;
 /** Members of objects and elements of arrays, all levels together. */

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { isAlive } from '../alive.js';
-import { CodedError } from '../errors.js';
+import { isAlive } from '../../alive.js';
+import { CodedError } from '../../errors.js';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type TaskUpdate, isEnd } from '../task/update.js';
+import { type TaskUpdate, isEnd } from '../../task/update.js';
 import { OwnedFiles, type Ownership } from './files.js';
-import type { SessionServices } from './services.js';
+import type { SessionServices } from '../services.js';
 import { type Snapshot, readSnapshot } from './snapshot.js';
 
 /** Names in Redis of what sessions own. */

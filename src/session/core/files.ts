@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CodedError } from '../errors.js';
-import type { FileType } from '../media/content.js';
-import type { FileRecord } from '../tempfile/store.js';
-import type { SessionServices } from './services.js';
+import { CodedError } from '../../errors.js';
+import type { FileType } from '../../media/content.js';
+import type { FileRecord } from '../../tempfile/store.js';
+import type { SessionServices } from '../services.js';
 
 /** Where it is written down who owns what. */
 export interface Ownership {

@@ -1,4 +1,4 @@
-import type { ChatEntry } from './events.js';
+import type { ChatEntry } from '../events.js';
 
 const maxEntries = 500;
 
