@@ -4,9 +4,11 @@
  *
  *   node dist/bench/first-audio.js [--turns 200] [--warm-up 20] [--seconds 2]
  *
- * Once with uploaded recordings, once with recordings in chunks; turns one after the other. Our own
- * share is the whole less what flite took for the first sentence.
+ * With uploaded recordings and with recordings in chunks, each without an account and with one
+ * (whose quota is reserved and whose conversation is kept); turns one after the other. Our own share
+ * is the whole less what flite took for the first sentence.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -133,9 +135,25 @@ const ways = {
   },
 };
 
-async function measure(prepare: (client: SocketClient) => Promise<() => void>): Promise<Turn[]> {
+async function newToken(): Promise<string> {
+  const response = await fetch(`${config.baseUrl}/api/auth/register`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      username: `listener-${randomUUID().slice(0, 8)}`,
+      password: randomUUID(),
+    }),
+  });
+  return ((await response.json()) as { access_token: string }).access_token;
+}
+
+async function measure(
+  prepare: (client: SocketClient) => Promise<() => void>,
+  token?: string,
+): Promise<Turn[]> {
   const client = await SocketClient.connect(`${config.baseUrl}/ws`);
-  client.send({ event: 'request_connection', data: { mode: 'voice' } });
+  const account = token === undefined ? {} : { token, conversation_id: randomUUID() };
+  client.send({ event: 'request_connection', data: { mode: 'voice', ...account } });
   await client.next(isEvent('connection_ack'), 'connection_ack');
   const measured: Turn[] = [];
   for (let turn = 0; turn < warmUp + turns; turn++) {
@@ -164,11 +182,15 @@ console.log(
 );
 console.log('ms                          p50     p95');
 for (const [name, prepare] of Object.entries(ways)) {
-  const measured = await measure(prepare);
-  console.log(name);
-  console.log(`  total               ${spread(measured.map(({ total }) => total))}`);
-  console.log(`  flite               ${spread(measured.map(({ flite }) => flite))}`);
-  console.log(`  our own share       ${spread(measured.map(({ total, flite }) => total - flite))}`);
+  for (const token of [undefined, await newToken()]) {
+    const measured = await measure(prepare, token);
+    console.log(`${name}${token === undefined ? '' : ', with an account'}`);
+    console.log(`  total               ${spread(measured.map(({ total }) => total))}`);
+    console.log(`  flite               ${spread(measured.map(({ flite }) => flite))}`);
+    console.log(
+      `  our own share       ${spread(measured.map(({ total, flite }) => total - flite))}`,
+    );
+  }
 }
 
 await app.close();

@@ -57,6 +57,8 @@ export class Visitor {
   readonly problems: string[] = [];
   /** The file of what was said first. */
   recordingId = '';
+  /** Of the last video in its queue. */
+  lastPlace = 0;
   #client!: SocketClient;
   #pictureHash = '';
   #sessionId = '';
@@ -163,7 +165,8 @@ export class Visitor {
   /** Begins one more turn and leaves in the middle of it. */
   async beginAnother(): Promise<void> {
     this.#send('text_message', { text: `One more thing from ${this.name}.` });
-    if (this.options.mode === 'video') await this.#next('task_submitted');
+    if (this.options.mode !== 'video') return;
+    this.lastPlace = Number((await this.#next('task_submitted')).data['position']);
   }
 
   async leave(): Promise<void> {
