@@ -1,14 +1,8 @@
+import { type ProfileField, profileFields } from '../dialogue/openings.js';
 import { CodedError } from '../errors.js';
 import type { User } from '../store/schema.js';
 
-export const profileFields = [
-  'nickname',
-  'birth_year',
-  'birth_place',
-  'grew_up_place',
-  'occupation',
-] as const;
-export type ProfileField = (typeof profileFields)[number];
+export type { ProfileField } from '../dialogue/openings.js';
 
 /** What a user may change of the profile; null clears a field. */
 export interface ProfilePatch {
