@@ -1,13 +1,14 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Config, childEnvironment, loadConfig } from '../src/config.js';
+import { type Config, childEnvironment, loadConfig, simulatedDevice } from '../src/config.js';
 import { CodedError } from '../src/errors.js';
 import type { Log } from '../src/log.js';
 import { projectRoot } from '../src/paths.js';
+import { keys } from '../src/queue/keys.js';
 import { PrivateRedis, freePort } from '../src/queue/private-redis.js';
 import { checkRedis } from '../src/queue/redis.js';
 import { Keeper } from '../worker/keeper.js';
-import { Supervisor } from '../worker/supervisor.js';
+import { Supervisor, visibleDevices } from '../worker/supervisor.js';
 import { lockDataFolder } from './data-lock.js';
 
 const redisWaitMs = 15_000;
@@ -26,6 +27,8 @@ export interface Stack {
   stop(): Promise<void>;
 }
 
+export type WorkersOnly = Pick<Stack, 'config' | 'workersReady' | 'stop'>;
+
 export interface StackOptions {
   readonly log: Log;
   /** Settings that replace those of the environment. */
@@ -37,7 +40,7 @@ export interface StackOptions {
 /** Everything that serves: Redis (our own if none is named), the API, one worker per device. */
 export async function startStack({ log, settings = {}, redisPort }: StackOptions): Promise<Stack> {
   const environment = childEnvironment(settings);
-  let asked = loadConfig(environment);
+  let asked = nameDevices(environment);
   // Our own API is reached by its address: another program may answer to localhost over IPv6.
   const port = asked.port === 0 ? await freePort() : asked.port;
   environment['PORT'] = String(port);
@@ -45,7 +48,7 @@ export async function startStack({ log, settings = {}, redisPort }: StackOptions
     environment['BASE_URL'] = `http://127.0.0.1:${port}`;
   }
   asked = loadConfig(environment);
-  requireModel(asked);
+  if (asked.devices?.length !== 0) requireModel(asked);
   const stops: (() => Promise<void>)[] = [];
   const stop = async () => {
     for (const one of stops.splice(0).reverse()) {
@@ -97,6 +100,50 @@ export async function startStack({ log, settings = {}, redisPort }: StackOptions
     await stop();
     throw error;
   }
+}
+
+/** Workers alone, for the service at BASE_URL and its Redis, which may be on other machines. */
+export async function startWorkers({
+  log,
+  settings = {},
+}: Omit<StackOptions, 'redisPort'>): Promise<WorkersOnly> {
+  const environment = childEnvironment(settings);
+  const config = nameDevices(environment);
+  if (!config.redis.named || !environment['BASE_URL']) {
+    throw new CodedError(
+      'CONFIG_INVALID',
+      'workers alone need REDIS_HOST (or another REDIS_ setting) and BASE_URL of the service they work for',
+    );
+  }
+  requireModel(config);
+  const unlock = await lockDataFolder(config.dataFolder);
+  try {
+    await checkRedis(config, log, redisWaitMs);
+  } catch (error) {
+    await unlock();
+    throw error;
+  }
+  const supervisor = new Supervisor(config, environment, log);
+  const workersReady = supervisor.start();
+  workersReady.catch(() => undefined);
+  return { config, workersReady, stop: () => supervisor.stop().finally(unlock) };
+}
+
+/** For the operator: where tasks may be pushed, and whether anything real becomes of them. */
+export function describeQueues(config: Config): string {
+  const devices = config.devices ?? [];
+  if (devices.length === 0) return 'no workers of its own';
+  const queues = devices.map(({ id }) => keys.queue(config, id)).join(', ');
+  const simulated = devices.some(({ device }) => device === simulatedDevice);
+  return `push tasks on ${queues}${simulated ? ' (simulated devices: no model runs)' : ''}`;
+}
+
+/** Writes into the environment which devices `auto` stands for, so that all processes agree. */
+function nameDevices(environment: Record<string, string>): Config {
+  const config = loadConfig(environment);
+  if (config.devices !== undefined) return config;
+  environment['WORKER_DEVICES'] = visibleDevices(config);
+  return loadConfig(environment);
 }
 
 export function requireModel(config: Config): void {

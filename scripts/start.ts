@@ -2,8 +2,7 @@ import closeWithGrace from 'close-with-grace';
 import { loadConfig } from '../src/config.js';
 import { codeOf } from '../src/errors.js';
 import { createLog } from '../src/log.js';
-import { keys } from '../src/queue/keys.js';
-import { type Stack, startStack } from './stack.js';
+import { type Stack, describeQueues, startStack } from './stack.js';
 
 /** `npm start`: serves until Ctrl-C. */
 let stack: Stack | undefined;
@@ -22,8 +21,7 @@ try {
   const redis = `${config.redis.host}:${config.redis.port}`;
   console.log(`EchoMimic Server: ${config.baseUrl}  Redis: ${redis}  model: ${config.model}`);
   await stack.workersReady;
-  const queues = config.devices.map(({ id }) => keys.queue(config, id));
-  console.log(`Ready: push tasks on ${queues.join(', ')}. Ctrl-C stops.`);
+  console.log(`Ready: ${describeQueues(config)}. Ctrl-C stops.`);
 } catch (error) {
   if (!stopping) {
     console.error(`${codeOf(error)}: ${(error as Error).message}`);

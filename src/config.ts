@@ -12,8 +12,11 @@ const MiB = 1024 * 1024;
 /** One device that gets a worker: `id` is the `{gpu_id}` of its queue and status key. */
 export interface WorkerDevice {
   readonly id: number;
+  /** `cpu`, `cuda:N` or, where only time passes in place of a model, `sim`. */
   readonly device: string;
 }
+
+export const simulatedDevice = 'sim';
 
 export const quotaKinds = ['messages', 'audio_seconds', 'video_seconds'] as const;
 export type QuotaKind = (typeof quotaKinds)[number];
@@ -48,12 +51,15 @@ export interface Config {
   };
   readonly queueName: string;
   readonly progressChannel: string;
-  readonly devices: readonly WorkerDevice[];
+  /** Undefined: one for each GPU that this machine turns out to have, or the CPU. */
+  readonly devices: readonly WorkerDevice[] | undefined;
   readonly model: string;
   readonly modelFolder: string;
   readonly engine: {
     readonly provider: Settings['ENGINE_PROVIDER'];
     readonly threads: number | undefined;
+    /** Milliseconds that a simulated device takes per frame. */
+    readonly simulatedFrameMs: number;
   };
   readonly tasks: {
     readonly leaseMs: number;
@@ -177,15 +183,10 @@ function describeProblems(raw: unknown): string[] {
       secret ? `${key} ${error.message}` : `${key}=${JSON.stringify(value)} ${error.message}`,
     );
   }
-  const devices = (raw as Record<string, unknown>)['WORKER_DEVICES'];
-  if (
-    !problems.has('WORKER_DEVICES') &&
-    new Set(String(devices).split(',')).size !== String(devices).split(',').length
-  ) {
-    problems.set(
-      'WORKER_DEVICES',
-      `WORKER_DEVICES=${JSON.stringify(devices)} names a device twice`,
-    );
+  const devices = String((raw as Record<string, unknown>)['WORKER_DEVICES']);
+  const gpus = devices.split(',').filter((device) => device.startsWith('cuda:'));
+  if (!problems.has('WORKER_DEVICES') && new Set(gpus).size !== gpus.length) {
+    problems.set('WORKER_DEVICES', `WORKER_DEVICES="${devices}" names a GPU twice`);
   }
   for (const [key, needs] of neededTogether(raw as Partial<Settings>)) {
     if (!problems.has(needs)) problems.set(needs, `${key} needs ${needs}, which is not set`);
@@ -243,14 +244,18 @@ function buildConfig(raw: Settings): Config {
     },
     queueName: raw.TASK_QUEUE_NAME,
     progressChannel: raw.PROGRESS_CHANNEL,
-    devices: workerDevices(raw.WORKER_DEVICES),
+    devices: workerDevices(raw.WORKER_DEVICES, raw.WORKER_FIRST_ID),
     model: raw.MODEL,
     modelFolder: /[/\\]/.test(raw.MODEL)
       ? isAbsolute(raw.MODEL)
         ? raw.MODEL
         : join(projectRoot, raw.MODEL)
       : join(projectRoot, 'weights', raw.MODEL),
-    engine: { provider: raw.ENGINE_PROVIDER, threads: raw.ENGINE_THREADS },
+    engine: {
+      provider: raw.ENGINE_PROVIDER,
+      threads: raw.ENGINE_THREADS,
+      simulatedFrameMs: raw.SIM_FRAME_MS,
+    },
     tasks: {
       leaseMs: raw.TASK_LEASE_SECONDS * 1000,
       maxAttempts: raw.TASK_MAX_ATTEMPTS,
@@ -350,16 +355,26 @@ function ownName(host: string): string {
   return host.includes(':') ? `[${host}]` : host;
 }
 
-/** `cuda:N` gets id N; the CPU gets the lowest id that no GPU has. */
-function workerDevices(list: string): WorkerDevice[] {
-  const names = list.split(',');
-  const taken = new Set(names.filter((n) => n !== 'cpu').map((n) => Number(n.slice(5))));
+/** From `first` on, `cuda:N` gets id N, and each other device the lowest id that is free. */
+function workerDevices(list: string, first: number): WorkerDevice[] | undefined {
+  if (list === 'auto') return undefined;
+  if (list === 'none') return [];
+  const [, simulated] = /^sim:(\d+)$/.exec(list) ?? [];
+  const names =
+    simulated === undefined
+      ? list.split(',')
+      : Array.from({ length: Number(simulated) }, () => simulatedDevice);
+  const gpu = (name: string) => (name.startsWith('cuda:') ? Number(name.slice(5)) : undefined);
+  const taken = new Set(names.map(gpu));
   let free = 0;
-  while (taken.has(free)) free++;
-  return names.map((device) => ({
-    id: device === 'cpu' ? free : Number(device.slice(5)),
-    device,
-  }));
+  return names.map((device) => {
+    let id = gpu(device);
+    if (id === undefined) {
+      while (taken.has(free)) free++;
+      id = free++;
+    }
+    return { id: first + id, device };
+  });
 }
 
 function deepFreeze<T>(value: T): T {

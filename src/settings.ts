@@ -46,12 +46,15 @@ export const settings = Type.Object({
   PROGRESS_CHANNEL: Type.String({ ...name, default: 'task_progress' }),
 
   WORKER_DEVICES: Type.String({
-    default: 'cpu',
-    pattern: '^(cpu|cuda:[0-9]{1,3})(,(cpu|cuda:[0-9]{1,3}))*$',
+    default: 'auto',
+    pattern:
+      '^(auto|none|sim:[1-9][0-9]?|(cpu|cuda:(0|[1-9][0-9]{0,2}))(,(cpu|cuda:(0|[1-9][0-9]{0,2})))*)$',
   }),
+  WORKER_FIRST_ID: Type.Integer({ ...count(0, 99_999), default: 0 }),
   MODEL: Type.String({ default: 'small', minLength: 1 }),
   ENGINE_PROVIDER: Type.Enum(['auto', 'cpu', 'cuda', 'tensorrt'], { default: 'auto' }),
   ENGINE_THREADS: Type.Optional(Type.Integer({ minimum: 1, maximum: 1024 })),
+  SIM_FRAME_MS: Type.Number({ ...seconds(0, 60_000), default: 40 }),
 
   TASK_LEASE_SECONDS: Type.Number({ ...seconds(1, 3600), default: 30 }),
   TASK_MAX_ATTEMPTS: Type.Integer({ default: 3, minimum: 1, maximum: 100 }),

@@ -12,7 +12,7 @@ void t.test('without any setting the contract defaults hold', async (t) => {
     redis: { named: false, host: 'localhost', port: 6379, db: 0, password: undefined },
     queueName: 'task_queue_gpu_{gpu_id}',
     progressChannel: 'task_progress',
-    devices: [{ id: 0, device: 'cpu' }],
+    devices: undefined,
     tempFiles: { expiryMs: 24 * 3_600_000 },
   });
   t.throws(() => ((config.redis as { port: number }).port = 1), TypeError, 'frozen to the bottom');
@@ -25,7 +25,7 @@ void t.test(
       PORT: '70000',
       REDIS_PORT: 'abc',
       TEMP_FILE_EXPIRY: '-1',
-      WORKER_DEVICES: 'cpu,cpu',
+      WORKER_DEVICES: 'cuda:1,cpu,cuda:1',
       API_TOKEN: 'short',
       LOG_LEVEL: 'loud',
       BASE_URL: 'ftp://x',
@@ -52,6 +52,24 @@ void t.test('values', async (t) => {
     { id: 2, device: 'cuda:2' },
     { id: 1, device: 'cpu' },
   ]);
+  const devices = (WORKER_DEVICES: string, more = {}) =>
+    loadConfig({ WORKER_DEVICES, ...more }).devices?.map(({ id, device }) => `${id} ${device}`);
+  t.same(devices('cpu,cuda:1,cpu,cpu'), ['0 cpu', '1 cuda:1', '2 cpu', '3 cpu']);
+  t.same(devices('sim:3'), ['0 sim', '1 sim', '2 sim']);
+  t.same(devices('cuda:1,cpu', { WORKER_FIRST_ID: '8' }), ['9 cuda:1', '8 cpu']);
+  t.same(devices('none'), []);
+  t.equal(devices('auto'), undefined, 'the processes that may load the engine find out');
+  for (const wrong of [
+    'sim',
+    'sim:0',
+    'sim:2,cpu',
+    'cpu,sim:2',
+    'cuda:0,cuda:00',
+    'auto,cpu',
+    ',',
+  ]) {
+    t.throws(() => devices(wrong), { code: 'CONFIG_INVALID' }, wrong);
+  }
   t.match(loadConfig({ MODEL: '/models/big' }).modelFolder, '/models/big');
   t.match(loadConfig({ MODEL: 'small' }).modelFolder, /weights.small$/);
   t.same(childEnvironment({ PORT: '1', REDIS_HOST: undefined }, { REDIS_HOST: 'a', HOME: '/h' }), {

@@ -4,28 +4,31 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import closeWithGrace from 'close-with-grace';
 import { Engine } from '../native/index.js';
-import { loadConfig } from '../src/config.js';
+import { loadConfig, simulatedDevice } from '../src/config.js';
 import { codeOf } from '../src/errors.js';
 import { createLog } from '../src/log.js';
 import { WorkerQueue } from '../src/queue/worker-queue.js';
 import { closeFaceDetector, warmFaceDetector } from './media/index.js';
+import type { ClipEngine } from './pipeline/engine.js';
 import { Interrupted, removeLeftovers, runJob, workerFolder } from './pipeline/job.js';
+import { SimulatedEngine } from './simulated-engine.js';
 
 /** The process that owns one device: loads the model once and serves one task after another. */
 const { values } = parseArgs({
   options: { device: { type: 'string', default: 'cpu' }, id: { type: 'string', default: '0' } },
 });
 const gpuId = Number(values.id);
+const simulated = values.device === simulatedDevice;
 const config = loadConfig();
 /** Names this run of the worker; no other run ever has the same name. */
-const worker = `${config.hostName}-${process.pid}-${randomBytes(4).toString('hex')}`;
+const worker = `${simulated ? 'simulated-' : ''}${config.hostName}-${process.pid}-${randomBytes(4).toString('hex')}`;
 const log = createLog(config.logLevel).child({ gpu: gpuId, worker });
 const workFolder = join(config.dataFolder, 'work');
 const folder = join(workFolder, workerFolder(config.hostName, process.pid));
 const shutdown = new AbortController();
 let stopping = false;
 let queue: WorkerQueue | undefined;
-let engine: Engine | undefined;
+let engine: ClipEngine | undefined;
 let serving: Promise<void> | undefined;
 
 process.send?.({ type: 'hello', worker });
@@ -47,7 +50,22 @@ async function stop(): Promise<void> {
   await rm(folder, { recursive: true, force: true });
 }
 
-async function serve(queue: WorkerQueue, engine: Engine): Promise<void> {
+async function loadEngine(): Promise<ClipEngine> {
+  const { provider, threads, simulatedFrameMs } = config.engine;
+  if (simulated) return SimulatedEngine.load(config.modelFolder, simulatedFrameMs);
+  const [engine] = await Promise.all([
+    Engine.load({
+      model: config.modelFolder,
+      device: values.device,
+      provider,
+      ...(threads === undefined ? {} : { threads }),
+    }),
+    warmFaceDetector(),
+  ]);
+  return engine;
+}
+
+async function serve(queue: WorkerQueue, engine: ClipEngine): Promise<void> {
   while (!stopping) {
     const raw = await queue.take();
     if (raw === undefined || stopping) return;
@@ -68,15 +86,7 @@ try {
   await removeLeftovers(workFolder, config.hostName);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const started = performance.now();
-  [engine] = await Promise.all([
-    Engine.load({
-      model: config.modelFolder,
-      device: values.device,
-      provider: config.engine.provider,
-      ...(config.engine.threads === undefined ? {} : { threads: config.engine.threads }),
-    }),
-    warmFaceDetector(),
-  ]);
+  engine = await loadEngine();
   queue = new WorkerQueue(config, gpuId, worker, log);
   await queue.open();
   const { model, provider, threads } = engine.info();
@@ -84,6 +94,7 @@ try {
     { model: model.name, provider, threads, ms: Math.round(performance.now() - started) },
     'the worker is ready',
   );
+  if (simulated) log.warn('this device is simulated: its videos are no work of a model');
   process.send?.({ type: 'ready', worker });
   serving = serve(queue, engine);
 } catch (error) {

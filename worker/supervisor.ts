@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { devices } from '../native/index.js';
 import type { Config, WorkerDevice } from '../src/config.js';
+import { CodedError } from '../src/errors.js';
 import type { Log } from '../src/log.js';
 import { projectRoot } from '../src/paths.js';
 import { Recovery } from '../src/queue/recovery.js';
@@ -9,6 +11,13 @@ import { Keeper } from './keeper.js';
 
 const startMs = 600_000;
 const unref = { ref: false };
+
+/** What WORKER_DEVICES=auto means on this machine: every GPU that the engine sees, or the CPU. */
+export function visibleDevices({ engine }: Config): string {
+  if (engine.provider === 'cpu') return 'cpu';
+  const gpus = devices().flatMap(({ id }) => (id.startsWith('cuda:') ? [id] : []));
+  return gpus.length > 0 ? gpus.join(',') : 'cpu';
+}
 
 /** One worker process per device, and the recovery of what they lose. */
 export class Supervisor {
@@ -20,6 +29,9 @@ export class Supervisor {
 
   /** `environment` is what the workers get; it must lead to the same configuration. */
   constructor(config: Config, environment: Record<string, string>, log: Log) {
+    if (config.devices === undefined) {
+      throw new CodedError('INTERNAL', 'the devices are to be named: see visibleDevices');
+    }
     this.#config = config;
     this.#log = log;
     this.#redis = connectRedis(config, log);

@@ -26,7 +26,7 @@ export function readControl(text: string): ControlMessage | undefined {
 
 /** The configured devices as the scripts read them. */
 export function configuredDevices(config: Config): string {
-  return config.devices.map(({ id }) => id).join(',');
+  return (config.devices ?? []).map(({ id }) => id).join(',');
 }
 
 /**

@@ -7,6 +7,8 @@ import { throwIfCancelled } from '../../src/media/process.js';
 export interface PortraitOptions {
   /** Width and height of the result; the model's. */
   size: number;
+  /** Otherwise the whole picture is used. True by default. */
+  findFace?: boolean | undefined;
   signal?: AbortSignal | undefined;
   /** Receives the name of each stage as it begins. */
   onStage?: (stage: 'decode' | 'face' | 'crop') => void;
@@ -17,7 +19,7 @@ export interface Portrait {
   image: Pixels;
   /** 255 where the face is, size x size. */
   faceMask: Pixels;
-  /** Null when no face was found: then the whole picture is used and all of it is masked. */
+  /** Null when no face was found, or looked for: then the whole picture is used and all of it is masked. */
   face: { box: Rect; probability: number } | null;
   /** What was cut out of the upright picture. */
   square: Rect;
@@ -25,11 +27,11 @@ export interface Portrait {
 
 /** Any accepted picture as the engine wants it: upright, cut around the largest face, with its mask. */
 export async function preparePortrait(path: string, options: PortraitOptions): Promise<Portrait> {
-  const { size, signal, onStage } = options;
+  const { size, findFace = true, signal, onStage } = options;
   onStage?.('decode');
   const picture = await loadImage(path, { signal });
   onStage?.('face');
-  const found = await detectFace(picture, { signal });
+  const found = findFace ? await detectFace(picture, { signal }) : null;
   throwIfCancelled(signal);
   onStage?.('crop');
   const plan = found === null ? null : planFaceCrop(found.box, picture.width, picture.height);

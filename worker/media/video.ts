@@ -29,6 +29,8 @@ export interface VideoOptions {
   /** A shorter clip than the sound, when the number of frames is limited. */
   seconds?: number | undefined;
   encoder?: VideoEncoder | undefined;
+  /** Whether the frames are no work of a model; the file says so. */
+  simulated?: boolean | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -36,8 +38,13 @@ export interface VideoOptions {
 const STALL_MS = 60_000;
 
 /** Says in the file, where players and platforms look, that nobody filmed this. */
-const METADATA = [
-  ...['-metadata', 'comment=AI-generated: a still portrait animated to speech'],
+const metadata = (simulated: boolean) => [
+  ...[
+    '-metadata',
+    simulated
+      ? 'comment=Simulated: a still portrait, made without a model to test the server'
+      : 'comment=AI-generated: a still portrait animated to speech',
+  ],
   ...['-metadata', 'description=Synthetic media made by EchoMimic Server'],
 ];
 
@@ -181,7 +188,7 @@ export async function openVideo(options: VideoOptions): Promise<VideoWriter> {
       ...['-map', '0:v:0', '-map', '1:a:0', '-map_metadata', '-1', '-map_chapters', '-1'],
       ...videoArguments(options.encoder ?? 'x264', fps),
       ...audioArguments(info, seconds),
-      ...METADATA,
+      ...metadata(options.simulated ?? false),
       ...['-movflags', '+faststart', '-f', 'mp4', `file:${path}`],
     ],
     { timeoutMs: null, input: true, signal },

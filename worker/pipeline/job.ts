@@ -1,6 +1,5 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Engine } from '../../native/index.js';
 import { isAlive } from '../../src/alive.js';
 import type { Config } from '../../src/config.js';
 import { CodedError } from '../../src/errors.js';
@@ -9,6 +8,7 @@ import type { Claim, WorkerQueue } from '../../src/queue/worker-queue.js';
 import type { Task } from '../../src/task/schema.js';
 import { keepLease } from '../claim/lease.js';
 import { Reporter } from '../report/reporter.js';
+import type { ClipEngine } from './engine.js';
 import { Transfers } from './transfer.js';
 import { type VideoStage, makeVideo } from './video.js';
 
@@ -21,7 +21,7 @@ export class Interrupted extends Error {
 
 export interface JobContext {
   readonly config: Config;
-  readonly engine: Engine;
+  readonly engine: ClipEngine;
   readonly queue: WorkerQueue;
   readonly log: Log;
   /** This worker's folder; each task gets one below it and leaves nothing there. */

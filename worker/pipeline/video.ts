@@ -1,7 +1,8 @@
 import { CodedError } from '../../src/errors.js';
-import type { Engine, RenderResult } from '../../native/index.js';
+import type { RenderResult } from '../../native/index.js';
 import { decodeAudio } from '../../src/media/audio.js';
 import { openVideo, preparePortrait } from '../media/index.js';
+import type { ClipEngine } from './engine.js';
 
 export interface VideoRequest {
   readonly imagePath: string;
@@ -31,7 +32,10 @@ export interface VideoResult extends RenderResult {
 const sampleRate = 16_000;
 
 /** One portrait and one recording become one MP4: what a task and `npm run render` both do. */
-export async function makeVideo(engine: Engine, request: VideoRequest): Promise<VideoResult> {
+export async function makeVideo(
+  engine: Pick<ClipEngine, 'info' | 'render' | 'simulated'>,
+  request: VideoRequest,
+): Promise<VideoResult> {
   const { imagePath, audioPath, outPath, signal, onStage } = request;
   const { defaults } = engine.info();
   const size = request.size ?? defaults.width;
@@ -44,10 +48,12 @@ export async function makeVideo(engine: Engine, request: VideoRequest): Promise<
   const start = performance.now();
   onStage?.('face_detecting', 0, 'reading the picture and the sound');
   const audio = await decodeAudio(audioPath, { signal, maxSeconds: request.maxAudioSeconds });
-  onStage?.('face_detecting', 40, 'looking for the face');
-  const portrait = await preparePortrait(imagePath, { size, signal });
+  const { simulated = false } = engine;
+  onStage?.('face_detecting', 40, simulated ? 'cutting the picture' : 'looking for the face');
+  const portrait = await preparePortrait(imagePath, { size, findFace: !simulated, signal });
+  const noFace = simulated ? 'simulated: no face was looked for' : 'no face was found';
   const message =
-    portrait.face === null ? 'no face was found: the whole picture is used' : 'found the face';
+    portrait.face === null ? `${noFace}; the whole picture is used` : 'found the face';
   onStage?.('face_detecting', 100, message);
 
   const prepared = performance.now();
@@ -61,6 +67,7 @@ export async function makeVideo(engine: Engine, request: VideoRequest): Promise<
     audioPath,
     audioSeconds,
     seconds: request.frames === undefined ? undefined : request.frames / fps,
+    simulated,
     signal,
   });
   try {
