@@ -1,7 +1,7 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { CodedError } from '../errors.js';
 import { cancelled, lastLine, runTool, startTool, throwIfCancelled } from './process.js';
-import { claimedWavSeconds } from './wav.js';
+import { claimedWavSeconds, plainHead, plainWav } from './wav.js';
 
 export const SAMPLE_RATE = 16000;
 export const DEFAULT_MAX_SECONDS = 600;
@@ -63,12 +63,13 @@ function unreadable(stderr: string, cause: string): CodedError {
   return new CodedError('AUDIO_UNREADABLE', `${EXPECTED}; ${cause}: ${lastLine(stderr)}`);
 }
 
-async function fileHead(path: string, bytes: number): Promise<Buffer> {
+/** The first bytes of a file, and how many it has. */
+async function fileHead(path: string, bytes: number): Promise<{ head: Buffer; size: number }> {
   let file: FileHandle | undefined;
   try {
     file = await open(path, 'r');
     const { buffer, bytesRead } = await file.read(Buffer.alloc(bytes), 0, bytes, 0);
-    return buffer.subarray(0, bytesRead);
+    return { head: buffer.subarray(0, bytesRead), size: (await file.stat()).size };
   } catch (error) {
     const why = (error as NodeJS.ErrnoException).code ?? String(error);
     const text = `the audio file could not be opened (${why})`;
@@ -79,9 +80,19 @@ async function fileHead(path: string, bytes: number): Promise<Buffer> {
 }
 
 /** What the file says it holds. Nothing here is believed: `decodeAudio` counts what really comes. */
-export async function probeAudio(path: string, options: { signal?: AbortSignal | undefined } = {}) {
-  const head = await fileHead(path, 4096);
+export async function probeAudio(
+  path: string,
+  options: { signal?: AbortSignal | undefined } = {},
+): Promise<AudioInfo> {
+  const { head, size } = await fileHead(path, 4096);
   if (head.length === 0) throw new CodedError('AUDIO_EMPTY', `${EXPECTED}; the file has no bytes`);
+  // Most speech comes as a plain WAV: starting a program to learn so would take longer than it.
+  const plain = plainWav(head, size);
+  if (plain !== undefined) {
+    const { sampleRate, channels, bytes } = plain;
+    const claimedSeconds = bytes / (sampleRate * channels * 2);
+    return { format: 'wav', codec: 'pcm_s16le', sampleRate, channels, claimedSeconds };
+  }
   const result = await runTool(
     'ffprobe',
     [
@@ -105,14 +116,13 @@ export async function probeAudio(path: string, options: { signal?: AbortSignal |
       ? []
       : [probe.format?.duration, stream.duration].map(seconds);
   const claims = [...said, claimedWavSeconds(head)].filter((value) => value !== null);
-  const info: AudioInfo = {
+  return {
     format: probe.format?.format_name ?? 'unknown',
     codec: stream.codec_name ?? 'unknown',
     sampleRate: Number(stream.sample_rate ?? 0),
     channels: stream.channels ?? 0,
     claimedSeconds: claims.length > 0 ? Math.max(...claims) : null,
   };
-  return info;
 }
 
 function clock(total: number): string {
@@ -149,6 +159,9 @@ export interface DecodeOptions {
 export async function decodePcm(path: string, options: DecodeOptions = {}): Promise<Buffer> {
   const { signal, maxSeconds = DEFAULT_MAX_SECONDS } = options;
   const maxBytes = Math.floor(maxSeconds * SAMPLE_RATE) * 2;
+  throwIfCancelled(signal);
+  const plain = await plainSamples(path, maxBytes);
+  if (plain !== undefined) return plain;
   const chunks: Buffer[] = [];
   let bytes = 0;
   const run = startTool(
@@ -174,6 +187,17 @@ export async function decodePcm(path: string, options: DecodeOptions = {}): Prom
   if (signal?.aborted === true) throw cancelled();
   if (bytes === 0 && code !== 0) throw unreadable(stderr, 'its sound could not be decoded');
   return Buffer.concat(chunks, bytes - (bytes % 2));
+}
+
+/** The samples of a file that holds them as they are wanted; undefined for any other. */
+async function plainSamples(path: string, maxBytes: number): Promise<Buffer | undefined> {
+  const { head, size } = await fileHead(path, plainHead);
+  const plain = plainWav(head, size);
+  if (plain?.sampleRate !== SAMPLE_RATE || plain.channels !== 1 || plain.bytes > maxBytes) {
+    return undefined;
+  }
+  const samples = (await readFile(path)).subarray(plainHead);
+  return samples.length === plain.bytes ? samples : undefined;
 }
 
 /**

@@ -63,6 +63,32 @@ export function wavFile(
   return Buffer.concat([head, pcm]);
 }
 
+/** Bytes of the header of the plainest WAV. */
+export const plainHead = 44;
+
+/**
+ * Reads the first bytes of a 16-bit PCM WAV that holds nothing but its samples and whose header is
+ * true to the byte; nothing is to be found out about such a file. Undefined for any other.
+ */
+export function plainWav(
+  head: Buffer,
+  fileBytes: number,
+): { sampleRate: number; channels: number; bytes: number } | undefined {
+  if (head.length < plainHead || fileBytes <= plainHead) return undefined;
+  const names = head.toString('latin1', 0, 4) + head.toString('latin1', 8, 16);
+  const bytes = fileBytes - plainHead;
+  const isPlain =
+    names === 'RIFFWAVEfmt ' &&
+    head.readUInt32LE(4) === fileBytes - 8 &&
+    head.readUInt32LE(16) === 16 &&
+    head.toString('latin1', 36, 40) === 'data' &&
+    head.readUInt32LE(40) === bytes;
+  const format = isPlain ? readFormat(head.subarray(20, 36)) : undefined;
+  if (format === undefined || bytes % (format.channels * 2) !== 0) return undefined;
+  if (head.readUInt32LE(28) !== format.sampleRate * format.channels * 2) return undefined;
+  return { ...format, bytes };
+}
+
 /**
  * The samples of a 16-bit PCM WAV, without a copy; what is there counts, not what the header says
  * of its length. Undefined when the bytes are anything else.
