@@ -191,3 +191,39 @@ void t.test('an abort stops it and leaves no child', async (t) => {
     'MEDIA_CANCELLED',
   );
 });
+
+void t.test(
+  'a plain WAV is read as the tools read it; one that lies is left to them',
+  async (t) => {
+    const path = join(folder(t), 'a');
+    const data = sine(1600);
+    const plain = wav(data.length, data);
+    const note = Buffer.from('LIST\x04\0\0\0INFO', 'latin1');
+    const noted = Buffer.concat([plain, note]);
+    noted.writeUInt32LE(noted.length - 8, 4);
+    const said: unknown[] = [];
+    for (const file of [plain, noted]) {
+      writeFileSync(path, file);
+      said.push({ ...(await probeAudio(path)), samples: Buffer.from(await decodeAudio(path)) });
+    }
+    t.same(said[0], said[1], 'with a note in it, the tools are asked');
+
+    const stereo = wav(data.length, data);
+    stereo.writeUInt16LE(2, 22);
+    stereo.writeUInt32LE(64_000, 28);
+    stereo.writeUInt16LE(4, 32);
+    writeFileSync(path, stereo);
+    t.match(await probeAudio(path), { channels: 2, claimedSeconds: 0.05 });
+    t.equal((await decodeAudio(path)).length, 800, 'two channels become one');
+
+    for (const claimed of [data.length + 2, data.length - 2, 0, 0xffffffff]) {
+      writeFileSync(path, wav(claimed, data));
+      const samples = await decodeAudio(path);
+      t.ok(Math.abs(samples.length - 1600) < 2, `${claimed} bytes claimed`);
+    }
+    writeFileSync(path, plain);
+    t.match(await refusal(decodeAudio(path, { maxSeconds: 0.05 })), { code: 'AUDIO_TOO_LONG' });
+    writeFileSync(path, wav(0, Buffer.alloc(0)));
+    t.match(await refusal(decodeAudio(path)), { code: /^AUDIO_/ }, 'a header alone');
+  },
+);

@@ -1,0 +1,91 @@
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import t from 'tap';
+import { projectRoot } from '../../src/paths.js';
+import { temporaryFolder } from '../helpers/app.js';
+import { until } from '../helpers/redis.js';
+import { picture, tone } from '../helpers/samples.js';
+import { Service, ownSettings } from '../helpers/stack.js';
+
+t.setTimeout(120_000);
+
+void t.test('workers alone serve an API that has none', async (t) => {
+  const service = await Service.start(t, { ...(await ownSettings(t)), WORKER_DEVICES: 'none' });
+  await service.stack.workersReady;
+  t.same(service.stack.pids.workers, []);
+  const { host, port } = service.stack.config.redis;
+  const folder = await temporaryFolder(t);
+  const start = (settings: Record<string, string>) => {
+    const child = spawn(process.execPath, [join(projectRoot, 'dist', 'scripts', 'workers.js')], {
+      env: {
+        ...process.env,
+        LOG_LEVEL: 'silent',
+        DATA_DIR: folder,
+        SIM_FRAME_MS: '1',
+        ...settings,
+      },
+    });
+    t.teardown(() => child.kill('SIGKILL'));
+    let text = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    }
+    const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+    return { child, output: () => text, ended };
+  };
+  const redis = { REDIS_HOST: host, REDIS_PORT: String(port) };
+  const sim = { WORKER_DEVICES: 'sim:2', WORKER_FIRST_ID: '4' };
+
+  const lonely = start({ ...redis, ...sim, BASE_URL: '' });
+  t.equal(await lonely.ended, 1);
+  t.match(lonely.output(), /^CONFIG_INVALID: workers alone need REDIS_HOST .* and BASE_URL/);
+
+  const workers = start({ ...redis, ...sim, BASE_URL: service.url });
+  await until(() => workers.output().includes('Ctrl-C stops'), 'ready', 60_000);
+  t.equal(
+    workers.output(),
+    `Working for ${service.url}: push tasks on task_queue_gpu_4, task_queue_gpu_5` +
+      ' (simulated devices: no model runs). Ctrl-C stops.\n',
+  );
+  t.same(await service.client.mget('gpu_status:0', 'gpu_status:4', 'gpu_status:5'), [
+    ...[null, 'idle', 'idle'],
+  ]);
+  const image = await service.upload(await picture());
+  const audio = await service.upload(tone(0.1));
+  for (const gpu of [4, 5]) {
+    const task = { task_id: `t${gpu}`, session_id: 's', ref_image_id: image, audio_id: audio };
+    await service.client.rpush(`task_queue_gpu_${gpu}`, JSON.stringify(task));
+    t.match(await service.end(`t${gpu}`), { status: 'completed' });
+  }
+
+  const second = start({ ...redis, ...sim, BASE_URL: service.url });
+  t.equal(await second.ended, 1);
+  t.match(second.output(), /^DATA_FOLDER_IN_USE/, 'never two workers for one device');
+
+  workers.child.kill('SIGINT');
+  t.equal(await workers.ended, 0, workers.output());
+  t.same(await service.client.keys('gpu_status:*'), [], 'they are gone, and seen to be');
+});
+
+void t.test('two workers on the CPU, each with a queue', async (t) => {
+  const settings = { ...(await ownSettings(t)), WORKER_DEVICES: 'cpu,cpu', ENGINE_THREADS: '1' };
+  const service = await Service.start(t, settings);
+  await service.stack.workersReady;
+  const [first, second] = service.stack.pids.workers;
+  t.type(first, 'number');
+  t.not(first, second);
+  t.same(await service.client.mget('gpu_status:0', 'gpu_status:1'), ['idle', 'idle']);
+  const [image, audio] = [await service.upload(await picture()), await service.upload(tone(0.1))];
+  const task = { session_id: 's', ref_image_id: image, audio_id: audio, steps: 1, frames_num: 1 };
+  for (const gpu of [0, 1]) {
+    const raw = JSON.stringify({ ...task, task_id: `on-${gpu}` });
+    await service.client.rpush(`task_queue_gpu_${gpu}`, raw);
+  }
+  const workers: (string | null)[] = [];
+  for (const gpu of [0, 1]) {
+    t.match(await service.end(`on-${gpu}`), { status: 'completed' });
+    workers.push(await service.client.hget(`task:on-${gpu}`, 'worker'));
+  }
+  t.match(workers[0], `-${first}-`);
+  t.match(workers[1], `-${second}-`);
+});
