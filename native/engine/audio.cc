@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "latents.h"
 #include "request.h"
 
 namespace echomimic {
@@ -105,12 +106,8 @@ void AudioFeatures::Compute(Network& mel, Network& audio, std::vector<float> pcm
 
 void AudioFeatures::Gather(int frame, float* out) const {
   const size_t state = static_cast<size_t>(model_.layers) * model_.width;
-  const int64_t centre = CentreOf(model_, fps_, frame);
-  for (int offset = -model_.window_before; offset <= model_.window_after; offset++) {
-    const int64_t position = std::clamp<int64_t>(centre + offset, 0, positions_ - 1);
-    std::memcpy(out, states_.data() + position * state, state * sizeof(float));
-    out += state;
-  }
+  GatherRows(states_.data(), positions_, state, CentreOf(model_, fps_, frame) - model_.window_before,
+             model_.window_before + model_.window_after + 1, out);
 }
 
 }  // namespace echomimic

@@ -1,18 +1,16 @@
 #include "render.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <utility>
 
+#include "latents.h"
 #include "noise.h"
 #include "runtime.h"
 
 namespace echomimic {
 
 namespace {
-
-constexpr float kNoiseLimit = 1.5f;  // the official loop clamps its initial noise
 
 // Windows up to this many latent pixels run one per core; larger ones one after the other on all
 // cores, because they use the cores well by themselves and need much memory.
@@ -21,11 +19,6 @@ constexpr int kMostLanes = 16;
 
 Ort::MemoryInfo CpuMemory() {
   return Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
-}
-
-uint8_t ToByte(float x) {
-  const float scaled = (x * 0.5f + 0.5f) * 255.0f;
-  return static_cast<uint8_t>(std::lrint(std::clamp(scaled, 0.0f, 255.0f)));
 }
 
 }  // namespace
@@ -147,7 +140,7 @@ void Render::MakeNoise() {
                     channel * sizeof(float));
       }
     }
-    for (size_t i = 0; i < plane_; i++) out[i] = std::clamp(out[i], -kNoiseLimit, kNoiseLimit);
+    LimitNoise(out, plane_);
   }
   request_.noise = {};
 }
@@ -185,38 +178,21 @@ void Render::Bind(Lane& lane) {
 // windows.
 void Render::Predict(Lane& lane, const Window& window) {
   const size_t tokens = audio_.tokens_per_frame() * model_.width;
+  GatherFrames(latents_.data(), window, plane_, lane.sample.data());
   for (int i = 0; i < window_frames_; i++) {
-    std::memcpy(lane.sample.data() + i * plane_, latents_.data() + window[i] * plane_,
-                plane_ * sizeof(float));
     audio_.Gather(window[i], lane.audio.data() + i * tokens);
   }
   const Ort::RunOptions& options = cancellation_.run_options();
   networks_.denoiser->Run(options, lane.denoiser);
   if (!guided()) return;
   networks_.unconditional->Run(options, lane.unconditional_denoiser);
-  const auto cfg = static_cast<float>(request_.cfg);
-  for (size_t i = 0; i < lane.prediction.size(); i++) {
-    const float base = lane.unconditional[i];
-    lane.prediction[i] = base + cfg * (lane.prediction[i] - base);
-  }
-}
-
-void Render::Add(const Lane& lane, const Window& window) {
-  for (int i = 0; i < window_frames_; i++) {
-    const float* const v = lane.prediction.data() + i * plane_;
-    float* const sum = predictions_.data() + window[i] * plane_;
-    for (size_t k = 0; k < plane_; k++) sum[k] += v[k];
-  }
+  ApplyGuidance(lane.unconditional.data(), static_cast<float>(request_.cfg),
+                lane.prediction.size(), lane.prediction.data());
 }
 
 // Takes the step on frames first to last - 1, whose predictions are complete.
-void Render::StepFrames(const Step& step, int first, int last) {
-  for (int frame = first; frame < last; frame++) {
-    float* const x = latents_.data() + frame * plane_;
-    const float* const sum = predictions_.data() + frame * plane_;
-    const auto count = static_cast<float>(counts_[frame]);
-    for (size_t k = 0; k < plane_; k++) x[k] = step.keep * x[k] + step.turn * (sum[k] / count);
-  }
+void Render::Advance(const Step& step, int first, int last) {
+  StepFrames(step, predictions_.data(), counts_, first, last, plane_, latents_.data());
 }
 
 void Render::Denoise() {
@@ -249,7 +225,7 @@ void Render::Denoise() {
         throw;
       }
     });
-    if (!last_step) StepFrames(schedule[s], 0, frames_);
+    if (!last_step) Advance(schedule[s], 0, frames_);
     if (request_.want_latents) Snapshot(s);
   }
 }
@@ -266,9 +242,9 @@ void Render::RunStep(StepPlan& plan, Lane& lane, const Step& step, bool last_ste
       Predict(lane, window);
       const double milliseconds = work.milliseconds() / lanes_;
       if (!plan.AwaitTurn(task)) return;
-      Add(lane, window);
+      AddWindow(lane.prediction.data(), window, plane_, predictions_.data());
       if (last_step) {
-        StepFrames(step, stepped_, plan.ReadyAfter(task));
+        Advance(step, stepped_, plan.ReadyAfter(task));
         stepped_ = plan.ReadyAfter(task);
       }
       {
@@ -309,11 +285,7 @@ FrameChunk Render::Decode(Lane& lane, int first, int count) {
   FrameChunk chunk{first, count, width, height, {}};
   chunk.data.resize(3 * pixels * count);
   for (int frame = 0; frame < count; frame++) {
-    const float* const planes = image + frame * 3 * pixels;
-    uint8_t* const out = chunk.data.data() + frame * 3 * pixels;
-    for (size_t i = 0; i < pixels; i++) {
-      for (size_t c = 0; c < 3; c++) out[3 * i + c] = ToByte(planes[c * pixels + i]);
-    }
+    ToRgb(image + frame * 3 * pixels, pixels, chunk.data.data() + frame * 3 * pixels);
   }
   return chunk;
 }

@@ -88,8 +88,7 @@ class Render {
   void Denoise();
   void RunStep(StepPlan& plan, Lane& lane, const Step& step, bool last_step);
   void Predict(Lane& lane, const Window& window);
-  void Add(const Lane& lane, const Window& window);
-  void StepFrames(const Step& step, int first, int last);
+  void Advance(const Step& step, int first, int last);
   FrameChunk Decode(Lane& lane, int first, int count);
   void Snapshot(int step);
   bool guided() const { return request_.cfg > 1; }
