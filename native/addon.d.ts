@@ -128,6 +128,20 @@ export interface Addon {
   /** Loads ONNX Runtime's library as an engine would; returns its version. */
   loadRuntime(path: string): string;
   physicalCores(): number;
+  cuda(): {
+    built: boolean;
+    gpus: {
+      index: number;
+      name: string;
+      memoryBytes: number;
+      /** Compute capability. */
+      major: number;
+      minor: number;
+      multiprocessors: number;
+    }[];
+    /** Why there are none. */
+    reason?: string;
+  };
   frameCount(options: {
     hop: number;
     blockFrames: number;

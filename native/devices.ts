@@ -4,16 +4,32 @@ import { native } from './load.js';
 import type { LoadOptions } from './options.js';
 
 export interface Device {
-  /** What Engine.load takes as `device`. */
+  /** `cpu`, or `cuda:` and CUDA's number. */
   id: string;
-  kind: 'cpu';
+  kind: 'cpu' | 'cuda';
   name: string;
-  /** Physical cores that this process may use. */
+  /** Physical cores that this process may use; a GPU's multiprocessors. */
   cores: number;
   memoryBytes: number;
+  /** A GPU's, such as 9.0. */
+  computeCapability?: string;
 }
 
-/** The devices that an engine can run on. */
+/** The GPUs that this process sees; without any, the reason. */
+export function gpus(): { devices: Device[]; reason?: string } {
+  const { gpus, reason } = native().addon.cuda();
+  const devices = gpus.map((gpu): Device => ({
+    id: `cuda:${gpu.index}`,
+    kind: 'cuda',
+    name: gpu.name,
+    cores: gpu.multiprocessors,
+    memoryBytes: gpu.memoryBytes,
+    computeCapability: `${gpu.major}.${gpu.minor}`,
+  }));
+  return reason === undefined ? { devices } : { devices, reason };
+}
+
+/** The CPU, then every GPU that this process sees. */
 export function devices(): Device[] {
   return [
     {
@@ -23,6 +39,7 @@ export function devices(): Device[] {
       cores: native().addon.physicalCores(),
       memoryBytes: totalmem(),
     },
+    ...gpus().devices,
   ];
 }
 
@@ -32,15 +49,22 @@ export function chooseDevice(options: LoadOptions): { device: Device; provider: 
   if (provider === 'cuda' || provider === 'tensorrt') {
     throw new CodedError(
       'ENGINE_DEVICE_UNAVAILABLE',
-      `provider: "${provider}" is not available in this build; "cpu" and "auto" are`,
+      `provider: "${provider}" is not available in this version; "cpu" and "auto" are`,
     );
   }
   const known = devices();
   const device = known.find(({ id }) => id === (options.device ?? 'cpu'));
   if (device === undefined) {
+    const { reason } = gpus();
     throw new CodedError(
       'ENGINE_DEVICE_UNAVAILABLE',
-      `device: "${options.device ?? ''}" is not one of ${known.map(({ id }) => id).join(', ')}`,
+      `device: "${options.device ?? ''}" is not one of ${known.map(({ id }) => id).join(', ')}${reason === undefined ? '' : `; no GPU: ${reason}`}`,
+    );
+  }
+  if (device.kind !== 'cpu') {
+    throw new CodedError(
+      'ENGINE_DEVICE_UNAVAILABLE',
+      `device: "${device.id}" is there, but this version renders on "cpu" only`,
     );
   }
   return { device, provider: 'cpu' };

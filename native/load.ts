@@ -9,6 +9,7 @@ const require = createRequire(import.meta.url);
 
 /** Where the builders put the addon, best first; see scripts/build-addon.mjs. */
 export const addonPaths = {
+  cuda: join(projectRoot, 'build', 'cuda', 'Release', 'echomimic.node'),
   cmake: join(projectRoot, 'build', 'cmake', 'Release', 'echomimic.node'),
   gyp: join(projectRoot, 'build', 'gyp', 'echomimic.node'),
 } as const;
@@ -72,6 +73,12 @@ export function loadAddon(path: string): Loaded {
 }
 
 let loaded: Loaded | undefined;
+
+/** Takes another addon than the best one, before anything has loaded that. */
+export function useAddon(path: string): void {
+  if (loaded !== undefined) throw new Error('an addon is loaded already');
+  loaded = loadAddon(path);
+}
 
 /** The addon; loaded on first use, because most commands do without. */
 export function native(): Loaded {

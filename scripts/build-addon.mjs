@@ -1,11 +1,16 @@
 // Builds the native addon with cmake-js where CMake is installed, otherwise with node-gyp; an
 // argument "cmake" or "gyp" names the builder. Nothing happens when the last build is up to date.
+//   --cuda               with CUDA, by cmake-js and nvcc, into a folder of its own. Without arguments
+//                        that build is kept up to date once it is there.
+//   --architectures 90   for these GPUs only, as CMAKE_CUDA_ARCHITECTURES has it
+//   --out FOLDER         build there
 import { createHash } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { filesUnder, onPath } from './files.mjs';
 import { headersFolder } from './onnxruntime-headers.mjs';
 
@@ -17,21 +22,33 @@ const nodeHeaders = existsSync(join(nodePrefix, 'include', 'node', 'node_api.h')
   : [];
 const jobs = String(Math.min(availableParallelism(), 16));
 
-const builders = {
-  cmake: {
-    addon: join(root, 'build', 'cmake', 'Release', 'echomimic.node'),
-    // Configured every time: a build folder may remember other headers.
-    commands: ['configure', 'build'].map((command) => [
-      'cmake-js/bin/cmake-js',
-      command,
-      '--out',
-      join('build', 'cmake'),
-      '--config',
-      'Release',
-      '--parallel',
-      jobs,
-    ]),
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    cuda: { type: 'boolean' },
+    architectures: { type: 'string' },
+    out: { type: 'string' },
   },
+});
+
+const cmake = (folder, definitions = []) => ({
+  addon: join(folder, 'Release', 'echomimic.node'),
+  // Configured every time: a build folder may remember other headers.
+  commands: ['configure', 'build'].map((command) => [
+    'cmake-js/bin/cmake-js',
+    command,
+    ...['--out', folder, '--config', 'Release', '--parallel', jobs],
+    ...definitions.map((definition) => `--CD${definition}`),
+  ]),
+});
+
+const builders = {
+  cmake: cmake(options.out ?? join(root, 'build', 'cmake')),
+  cuda: cmake(options.out ?? join(root, 'build', 'cuda'), [
+    'ECHOMIMIC_CUDA=ON',
+    // Empty: all that nvcc knows. Said every time, because CMake remembers.
+    `CMAKE_CUDA_ARCHITECTURES=${(options.architectures ?? '').replaceAll(',', ';')}`,
+  ]),
   gyp: {
     addon: join(root, 'build', 'gyp', 'echomimic.node'),
     commands: [
@@ -41,11 +58,17 @@ const builders = {
   },
 };
 
-function chooseBuilder(wanted) {
-  if (wanted !== undefined && !(wanted in builders)) {
+function chooseBuilder([wanted]) {
+  if (wanted !== undefined && wanted !== 'cmake' && wanted !== 'gyp') {
     throw new Error(`unknown builder "${wanted}": cmake or gyp`);
   }
-  return wanted ?? (onPath('cmake') ? 'cmake' : 'gyp');
+  if (options.cuda) {
+    if (wanted === 'gyp') throw new Error('only cmake builds with CUDA');
+    return 'cuda';
+  }
+  if (wanted !== undefined) return wanted;
+  if (existsSync(builders.cuda.addon)) return 'cuda'; // native/load.ts would load a stale one
+  return onPath('cmake') ? 'cmake' : 'gyp';
 }
 
 /** Everything that the binary depends on, as one digest. */
@@ -53,17 +76,20 @@ function fingerprint(name, headers) {
   const hash = createHash('sha256');
   const sources = filesUnder(join(root, 'native'))
     .map((path) => relative(root, path))
-    .filter((path) => /\.(cc|h|inl|txt)$/.test(path));
-  const files = [...sources, 'CMakeLists.txt', 'binding.gyp', 'package-lock.json'];
+    .filter((path) => /\.(cc|cu|h|inl|txt)$/.test(path))
+    .filter((path) => name === 'cuda' || !path.startsWith(join('native', 'cuda', '/')));
+  const twins = name === 'cuda' ? [join('test', 'native', 'twins.cc')] : [];
+  const files = [...sources, ...twins, 'CMakeLists.txt', 'binding.gyp', 'package-lock.json'];
   for (const path of files.sort()) hash.update(path).update(readFileSync(join(root, path)));
   hash.update(readFileSync(join(headers, 'onnxruntime_c_api.h')));
   const { platform, arch, env } = process;
   const flags = [env.CC, env.CXX, env.CFLAGS, env.CXXFLAGS, env.ONNXRUNTIME_ROOT];
+  if (name === 'cuda') flags.push(env.CUDACXX, env.CUDA_PATH, options.architectures);
   hash.update(JSON.stringify([name, platform, arch, flags]));
   return hash.digest('hex');
 }
 
-const name = chooseBuilder(process.argv[2]);
+const name = chooseBuilder(positionals);
 const { addon, commands } = builders[name];
 // The stamp stands beside the addon, and tells native/load.ts which library fits the headers.
 const stamp = `${addon}.json`;

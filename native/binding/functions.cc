@@ -7,6 +7,9 @@
 #include "../engine/schedule.h"
 #include "../engine/windows.h"
 #include "convert.h"
+#ifdef ECHOMIMIC_CUDA
+#include "../cuda/gpus.h"
+#endif
 
 namespace echomimic {
 
@@ -20,6 +23,39 @@ Napi::Value LoadRuntimeLibrary(const Napi::CallbackInfo& info) {
 
 Napi::Value CountCores(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), PhysicalCores());
+}
+
+// cuda(): whether this build knows CUDA, the GPUs it sees, and the reason when there are none
+Napi::Value ListCuda(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return Guarded(env, [&]() -> Napi::Value {
+    auto result = Napi::Object::New(env);
+    auto gpus = Napi::Array::New(env);
+#ifdef ECHOMIMIC_CUDA
+    const cuda::GpuList list = cuda::ListGpus();
+    for (size_t i = 0; i < list.gpus.size(); i++) {
+      const cuda::Gpu& gpu = list.gpus[i];
+      auto object = Napi::Object::New(env);
+      object.Set("index", Napi::Number::New(env, gpu.index));
+      object.Set("name", Napi::String::New(env, gpu.name));
+      object.Set("memoryBytes", Napi::Number::New(env, static_cast<double>(gpu.memory_bytes)));
+      object.Set("major", Napi::Number::New(env, gpu.major));
+      object.Set("minor", Napi::Number::New(env, gpu.minor));
+      object.Set("multiprocessors", Napi::Number::New(env, gpu.multiprocessors));
+      gpus.Set(static_cast<uint32_t>(i), object);
+    }
+    const bool built = true;
+    const std::string reason = list.reason;
+#else
+    const bool built = false;
+    const std::string reason =
+        "this engine is built without CUDA; run: npm run build:addon -- --cuda";
+#endif
+    result.Set("built", Napi::Boolean::New(env, built));
+    result.Set("gpus", gpus);
+    if (!reason.empty()) result.Set("reason", Napi::String::New(env, reason));
+    return result;
+  });
 }
 
 // schedule({ trainSteps, betaStart, betaEnd, steps })
@@ -147,6 +183,7 @@ void ExportFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("errorCodes", codes);
   exports.Set("loadRuntime", Napi::Function::New<LoadRuntimeLibrary>(env, "loadRuntime"));
   exports.Set("physicalCores", Napi::Function::New<CountCores>(env, "physicalCores"));
+  exports.Set("cuda", Napi::Function::New<ListCuda>(env, "cuda"));
   exports.Set("schedule", Napi::Function::New<ComputeSchedule>(env, "schedule"));
   exports.Set("windows", Napi::Function::New<ComputeWindows>(env, "windows"));
   exports.Set("noise", Napi::Function::New<ComputeNoise>(env, "noise"));

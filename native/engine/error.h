@@ -12,15 +12,19 @@ enum class ErrorCode {
   kModelInvalid,
   kRuntimeMissing,
   kDeviceUnavailable,
+  kDeviceUnsupported,
+  kDeviceLost,
+  kOutOfMemory,
   kBusy,
   kDisposed,
   kCancelled,
   kFailed,
 };
 
-inline constexpr std::array<const char*, 8> kErrorCodes = {
+inline constexpr std::array<const char*, 11> kErrorCodes = {
     "ENGINE_OPTION_INVALID", "ENGINE_MODEL_INVALID", "ENGINE_RUNTIME_MISSING",
-    "ENGINE_DEVICE_UNAVAILABLE", "ENGINE_BUSY", "ENGINE_DISPOSED", "ENGINE_CANCELLED",
+    "ENGINE_DEVICE_UNAVAILABLE", "ENGINE_DEVICE_UNSUPPORTED", "ENGINE_DEVICE_LOST",
+    "ENGINE_OUT_OF_MEMORY", "ENGINE_BUSY", "ENGINE_DISPOSED", "ENGINE_CANCELLED",
     "ENGINE_FAILED"};
 
 inline const char* NameOf(ErrorCode code) { return kErrorCodes[static_cast<size_t>(code)]; }

@@ -12,8 +12,9 @@ const onPath = (program: string) =>
   (process.env['PATH'] ?? '').split(delimiter).some((folder) => existsSync(join(folder, program)));
 
 const names = ['Engine', 'shutdown', 'errorCodes', 'loadRuntime', 'physicalCores', 'frameCount'];
+const gpu = ['cuda'];
 const parts = ['schedule', 'windows', 'noise', 'philox'];
-const expected: (keyof Addon)[] = [...names, ...parts] as (keyof Addon)[];
+const expected: (keyof Addon)[] = [...names, ...gpu, ...parts] as (keyof Addon)[];
 
 t.test('both builders make an addon with the exports of its contract', async (t) => {
   const builders = (['cmake', 'gyp'] as const).filter((name) => onPath(tools[name]));
@@ -25,6 +26,8 @@ t.test('both builders make an addon with the exports of its contract', async (t)
     const { addon, runtimeLibrary } = loadAddon(addonPaths[name]);
     t.same(Object.keys(addon).sort(), [...expected].sort(), name);
     t.match(addon.loadRuntime(runtimeLibrary), /^1\.\d+\.\d+/);
+    t.same(addon.cuda(), { built: false, gpus: [], reason: addon.cuda().reason });
+    t.match(addon.cuda().reason, /without CUDA/);
     t.equal(addon.noise({ seed: 1n, frame: 0, count: 8 }).length, 8);
   }
 });
