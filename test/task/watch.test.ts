@@ -137,7 +137,9 @@ void t.test('watch', async (t) => {
     await until(() => redis.server.pid !== pid, 'Redis comes back');
     t.ok(await completed);
     await until(() => isOver(told), 'the end');
-    rises(t, told);
+    // Redis may have lost what it wrote last, and then counts from there again.
+    rises(t, told.slice(0, -1));
+    t.equal(told.filter(({ status }) => status === 'completed').length, 1);
   });
 
   await t.test('who stops watching hears no more and leaves nothing', async (t) => {
