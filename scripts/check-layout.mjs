@@ -17,7 +17,7 @@ rule(/^native\/.*\.(cc|cpp|h|cu|cuh)$/, (file, text) => {
   if (/#include [<"]napi/.test(text) && !file.startsWith('native/binding/')) {
     problems.push(`${file}: only native/binding may include napi.h`);
   }
-  if (/\bcuda[A-Z]\w+\(/.test(text) && !file.startsWith('native/cuda/')) {
+  if (/\bcuda[A-Z]\w+\(|#include <cuda/.test(text) && !file.startsWith('native/cuda/')) {
     problems.push(`${file}: only native/cuda may call CUDA`);
   }
 });

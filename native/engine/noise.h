@@ -18,6 +18,7 @@ std::array<uint32_t, 4> Philox(std::array<uint32_t, 4> counter, std::array<uint3
 //     u = (first + 0.5) / 2^32, w = second / 2^32
 //     element     = sqrt(-2 ln u) cos(2 pi w)
 //     element + 1 = sqrt(-2 ln u) sin(2 pi w)
+// in double precision as arithmetic.h computes it, so that every device gives the same bits.
 void FrameNoise(uint64_t seed, uint32_t frame, float* out, size_t count);
 
 }  // namespace echomimic

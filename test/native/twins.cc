@@ -48,6 +48,12 @@ const cuda::Stream& TheStream() {
   return stream;
 }
 
+// Results leave on a stream of their own, as finished frames do.
+const cuda::Stream& TheWayOut() {
+  static const cuda::Stream stream;
+  return stream;
+}
+
 template <typename T>
 class Seen {
  public:
@@ -56,9 +62,15 @@ class Seen {
     TheStream().Copy(device_.data(), static_cast<const T*>(pinned_.data()), host.size());
   }
   T* data() { return device_.data(); }
+  void Clear() { TheStream().Clear(device_); }
   void Fetch() {
-    TheStream().Copy(pinned_.data(), static_cast<const T*>(device_.data()), host_.size());
-    TheStream().Wait();
+    const cuda::Event computed;
+    TheStream().Record(computed);
+    TheWayOut().After(computed);
+    TheWayOut().Copy(pinned_.data(), static_cast<const T*>(device_.data()), host_.size());
+    const cuda::Event copied;
+    TheWayOut().Record(copied);
+    copied.Wait();
     std::copy_n(pinned_.data(), host_.size(), host_.begin());
   }
 
@@ -101,6 +113,7 @@ class Seen {
  public:
   explicit Seen(std::vector<T>& host) : host_(host) {}
   T* data() { return host_.data(); }
+  void Clear() { std::fill(host_.begin(), host_.end(), T{}); }
   void Fetch() {}
 
  private:
@@ -213,10 +226,13 @@ void AddAndStep(int rounds) {
     const int frames = Between(1, 40);
     const int context = Between(1, 16);
     const auto windows = MakeWindows(frames, context, Between(0, context - 1), Between(0, 50));
-    std::vector<float> sums(size_t{plane} * frames), wanted_sums(sums.size());
-    std::vector<int32_t> counts(frames), wanted_counts(frames);
+    auto sums = Numbers(size_t{plane} * frames);  // what the step before has left
+    std::vector<float> wanted_sums(sums.size());
+    std::vector<int32_t> counts(frames, 7), wanted_counts(frames);
     Seen<float> device_sums(sums);
     Seen<int32_t> device_counts(counts);
+    device_sums.Clear();
+    device_counts.Clear();
     for (const Window& window : windows) {
       auto prediction = Numbers(window.size() * plane);
       auto list = window;
