@@ -40,7 +40,7 @@ export interface StackOptions {
 /** Everything that serves: Redis (our own if none is named), the API, one worker per device. */
 export async function startStack({ log, settings = {}, redisPort }: StackOptions): Promise<Stack> {
   const environment = childEnvironment(settings);
-  let asked = nameDevices(environment);
+  let asked = nameDevices(environment, log);
   // Our own API is reached by its address: another program may answer to localhost over IPv6.
   const port = asked.port === 0 ? await freePort() : asked.port;
   environment['PORT'] = String(port);
@@ -108,7 +108,7 @@ export async function startWorkers({
   settings = {},
 }: Omit<StackOptions, 'redisPort'>): Promise<WorkersOnly> {
   const environment = childEnvironment(settings);
-  const config = nameDevices(environment);
+  const config = nameDevices(environment, log);
   if (!config.redis.named || !environment['BASE_URL']) {
     throw new CodedError(
       'CONFIG_INVALID',
@@ -139,10 +139,10 @@ export function describeQueues(config: Config): string {
 }
 
 /** Writes into the environment which devices `auto` stands for, so that all processes agree. */
-function nameDevices(environment: Record<string, string>): Config {
+function nameDevices(environment: Record<string, string>, log: Log): Config {
   const config = loadConfig(environment);
   if (config.devices !== undefined) return config;
-  environment['WORKER_DEVICES'] = visibleDevices(config);
+  environment['WORKER_DEVICES'] = visibleDevices(config, log);
   return loadConfig(environment);
 }
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { devices } from '../native/index.js';
+import { chooseDevice, gpus } from '../native/devices.js';
 import type { Config, WorkerDevice } from '../src/config.js';
 import { CodedError } from '../src/errors.js';
 import type { Log } from '../src/log.js';
@@ -12,11 +12,21 @@ import { Keeper } from './keeper.js';
 const startMs = 600_000;
 const unref = { ref: false };
 
-/** What WORKER_DEVICES=auto means on this machine: every GPU that the engine sees, or the CPU. */
-export function visibleDevices({ engine }: Config): string {
+/** What WORKER_DEVICES=auto means on this machine: every GPU that the engine can use, or the CPU. */
+export function visibleDevices({ engine }: Config, log: Log): string {
   if (engine.provider === 'cpu') return 'cpu';
-  const gpus = devices().flatMap(({ id }) => (id.startsWith('cuda:') ? [id] : []));
-  return gpus.length > 0 ? gpus.join(',') : 'cpu';
+  const { devices, reason } = gpus();
+  if (reason !== undefined) log.info({ reason }, 'no GPU is used');
+  const usable = devices.filter(({ id }) => {
+    try {
+      chooseDevice({ model: '', device: id, provider: engine.provider });
+      return true;
+    } catch (error) {
+      log.warn({ reason: (error as Error).message }, 'a GPU is left out');
+      return false;
+    }
+  });
+  return usable.length > 0 ? usable.map(({ id }) => id).join(',') : 'cpu';
 }
 
 /** One worker process per device, and the recovery of what they lose. */

@@ -1,7 +1,12 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import t from 'tap';
+import { gpus } from '../../native/index.js';
+import { loadConfig } from '../../src/config.js';
+import { createLog } from '../../src/log.js';
 import { projectRoot } from '../../src/paths.js';
+import { Supervisor, visibleDevices } from '../../worker/supervisor.js';
 import { temporaryFolder } from '../helpers/app.js';
 import { until } from '../helpers/redis.js';
 import { picture, tone } from '../helpers/samples.js';
@@ -65,6 +70,25 @@ void t.test('workers alone serve an API that has none', async (t) => {
   workers.child.kill('SIGINT');
   t.equal(await workers.ended, 0, workers.output());
   t.same(await service.client.keys('gpu_status:*'), [], 'they are gone, and seen to be');
+});
+
+void t.test('without a list, what the engine can use is taken, and the log says why', async (t) => {
+  const lines: string[] = [];
+  const log = createLog(
+    'info',
+    new Writable({ write: (chunk, _, done) => (lines.push(String(chunk)), done()) }),
+  );
+  const { devices, reason } = gpus();
+  const names = visibleDevices(loadConfig({}), log).split(',');
+  const all = ['cpu', ...devices.map(({ id }) => id)];
+  t.ok(names.length > 0 && names.every((name) => all.includes(name)), names.join(' '));
+  const told = (names[0] === 'cpu' ? 0 : names.length) + lines.length;
+  t.equal(told, devices.length + (reason === undefined ? 0 : 1), 'each is used, or accounted for');
+  if (reason !== undefined) t.match(lines[0], JSON.stringify(reason));
+  lines.length = 0;
+  t.equal(visibleDevices(loadConfig({ ENGINE_PROVIDER: 'cpu' }), log), 'cpu', 'as it is told to');
+  t.same(lines, []);
+  t.throws(() => new Supervisor(loadConfig({}), {}, log), /devices are to be named/);
 });
 
 void t.test('two workers on the CPU, each with a queue', async (t) => {
