@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { loadavg } from 'node:os';
 import { dirname, resolve } from 'node:path';
@@ -16,10 +15,8 @@ import { rooflineCommand, rooflineUsage } from './roofline/command.js';
 import { measuredRoofline } from './roofline/measured.js';
 import { rooflineTable } from './roofline/report.js';
 
-/** Measurements of other parts: programs of their own beside this file. */
-const programs = ['first-audio', 'idle-sessions', 'api'].filter((name) =>
-  existsSync(new URL(`${name}.js`, import.meta.url)),
-);
+/** Other measurements: programs of their own beside this file. */
+const programs = ['first-audio', 'idle-sessions', 'rival'];
 
 const usage = [
   engineUsage,

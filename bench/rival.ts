@@ -1,7 +1,7 @@
 /**
  * Times renders of one golden case against another implementation, in turn, in one run.
  *
- *   node dist/bench/compare.js --model M --folder GOLDEN --case NAME --against COMMAND [--pairs N] [--threads N]
+ *   npm run bench -- rival --model M --folder GOLDEN --case NAME --against COMMAND [--pairs N] [--threads N]
  *
  * COMMAND is started once and must render the same case once per line on its standard input, and
  * answer with one JSON line {"seconds": S}; a first line {"ready": true} says that it has loaded.
