@@ -1,10 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { createWriteStream, existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join, relative, resolve } from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { basename, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import closeWithGrace from 'close-with-grace';
 import { CodedError, codeOf } from '../src/errors.js';
@@ -15,6 +13,7 @@ import { connectRedis } from '../src/queue/redis.js';
 import type { TaskUpdate } from '../src/task/update.js';
 import { progressBar } from './progress-bar.js';
 import { type Stack, startStack } from './stack.js';
+import { download, downloadUrl, upload } from './temp-files.js';
 
 const samples = join(projectRoot, 'weights', 'bundled', 'samples');
 
@@ -67,6 +66,8 @@ async function main(): Promise<void> {
   }
 }
 
+const bytesOf = async (path: string) => new Uint8Array(await readFile(path));
+
 async function makeOne(
   stack: Stack,
   image: string,
@@ -76,8 +77,8 @@ async function makeOne(
 ): Promise<void> {
   const { config } = stack;
   const started = performance.now();
-  const imageId = await upload(config.baseUrl, image);
-  const audioId = await upload(config.baseUrl, audio);
+  const imageId = await upload(config.baseUrl, await bytesOf(image), basename(image));
+  const audioId = await upload(config.baseUrl, await bytesOf(audio), basename(audio));
   console.log(`uploaded ${basename(image)} and ${basename(audio)}`);
 
   const log = createLog('warn');
@@ -108,7 +109,7 @@ async function makeOne(
     if (last.status === 'failed' || last.video_file_id === undefined) {
       throw new CodedError(codeOf(last), last.error ?? last.message);
     }
-    await download(config.baseUrl, last.video_file_id, out);
+    await download(downloadUrl(config.baseUrl, last.video_file_id), out);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     console.log(`made in ${seconds} s: ${relative(process.cwd(), out) || out}`);
   } finally {
@@ -116,28 +117,6 @@ async function makeOne(
     client.disconnect();
     subscriber.disconnect();
   }
-}
-
-async function upload(baseUrl: string, path: string): Promise<string> {
-  const form = new FormData();
-  form.append('file', new Blob([await readFile(path)]), basename(path));
-  const response = await fetch(`${baseUrl}/api/tempfile/upload`, { method: 'POST', body: form });
-  const answer = (await response.json()) as { file_id?: string; message?: string };
-  if (answer.file_id === undefined) {
-    throw new CodedError('BAD_REQUEST', `${path} was refused: ${answer.message}`);
-  }
-  return answer.file_id;
-}
-
-async function download(baseUrl: string, id: string, out: string): Promise<void> {
-  const response = await fetch(`${baseUrl}/api/tempfile/download/${id}`);
-  if (!response.ok || response.body === null) {
-    throw new CodedError('INTERNAL', `the download answered ${response.status}`);
-  }
-  await mkdir(dirname(out), { recursive: true });
-  const part = `${out}.part`;
-  await pipeline(Readable.fromWeb(response.body), createWriteStream(part));
-  await rename(part, out);
 }
 
 try {

@@ -11,6 +11,7 @@ import { freePort } from '../src/queue/private-redis.js';
 import { createSynthesiser } from '../src/speech/index.js';
 import { type Recorded, SocketClient } from './socket-client.js';
 import { startStack } from './stack.js';
+import { downloadUrl, upload } from './temp-files.js';
 
 /**
  * `npm run transcript`: holds conversations in both dialects with a server of its own and prints
@@ -96,16 +97,12 @@ async function spoken(config: Config, text: string): Promise<Uint8Array<ArrayBuf
 }
 
 async function echoMimic(url: string, speech: Uint8Array<ArrayBuffer>): Promise<string[]> {
-  const form = new FormData();
-  form.append('file', new Blob([speech]), 'speech.wav');
-  const uploaded = await fetch(`${url}/api/tempfile/upload`, { method: 'POST', body: form });
-  const { file_id } = (await uploaded.json()) as { file_id: string };
-
+  const file = await upload(url, speech, 'speech.wav');
   const video = await SocketClient.connect(`${url}/ws`);
   video.send({ event: 'request_connection', data: { mode: 'video' } });
   const ack = await video.next(event('connection_ack'), 'the acknowledgement');
   const { session_id } = ack['data'] as { session_id: string };
-  const audio_url = `${url}/api/tempfile/download/${file_id}`;
+  const audio_url = downloadUrl(url, file);
   video.send({ event: 'audio_uploaded', data: { session_id, audio_url } });
   await video.next(event('task_result'), 'the video', 300_000);
   video.send({ event: 'text_message', data: { session_id, text: 'Tell me a long story.' } });
