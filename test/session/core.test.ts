@@ -5,7 +5,8 @@ import { Outlet, type Sink } from '../../src/session/core/outlet.js';
 import { PiecewiseRecording } from '../../src/session/core/recording.js';
 import { spoken } from '../../src/session/turn/speaking.js';
 import { step } from '../../src/session/core/state.js';
-import { piecesUntil, until } from '../../src/session/turn/until.js';
+import { unlessAborted } from '../../src/provider/abort.js';
+import { piecesUntil } from '../../src/session/turn/pieces.js';
 import { gate } from './session-helper.js';
 
 const event = (turn: number): SessionEvent => ({ type: 'interrupted', turn });
@@ -202,8 +203,8 @@ t.test('what fails or is cut ends the speaking', async (t) => {
 
 t.test('waiting ends with the signal', async (t) => {
   const controller = new AbortController();
-  t.equal(await until(Promise.resolve(1), controller.signal), 1);
-  await t.rejects(until(Promise.reject(new Error('failed')), controller.signal), /failed/);
+  t.equal(await unlessAborted(Promise.resolve(1), controller.signal), 1);
+  await t.rejects(unlessAborted(Promise.reject(new Error('failed')), controller.signal), /failed/);
   let isClosed = false;
   async function* source() {
     try {
@@ -214,7 +215,7 @@ t.test('waiting ends with the signal', async (t) => {
       isClosed = true;
     }
   }
-  const waiting = until(new Promise(() => undefined), controller.signal);
+  const waiting = unlessAborted(new Promise(() => undefined), controller.signal);
   const heard: number[] = [];
   const reading = (async () => {
     for await (const one of piecesUntil(source(), controller.signal)) {

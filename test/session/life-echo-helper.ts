@@ -16,7 +16,7 @@ import { type LifeEchoOptions, createLifeEcho } from '../../src/session/life-ech
 import { SessionManager } from '../../src/session/core/manager.js';
 import type { SessionServices } from '../../src/session/services.js';
 import { registerSockets } from '../../src/session/socket/transport.js';
-import { until } from '../../src/session/turn/until.js';
+import { unlessAborted } from '../../src/provider/abort.js';
 import { createSynthesiser } from '../../src/speech/index.js';
 import type { Recogniser, RecogniseOptions, Recording } from '../../src/speech/speech.js';
 import { openDatabase } from '../../src/store/database.js';
@@ -55,7 +55,7 @@ export class ScriptedRecogniser implements Recogniser {
     try {
       const held = /^hold:(\S+) (.*)$/.exec(text);
       if (held !== null) {
-        await until(
+        await unlessAborted(
           new Promise<void>((resolve) => this.#held.set(held[1] as string, resolve)),
           signal,
         );

@@ -1,7 +1,7 @@
 import { CodedError } from '../../errors.js';
 import { durationOf, recordingOf } from '../../media/recording.js';
 import type { Session } from '../core/session.js';
-import { until } from '../turn/until.js';
+import { unlessAborted } from '../../provider/abort.js';
 import type { Piece } from './assembly.js';
 
 /** How many recordings of one conversation are with the recogniser at the same time. */
@@ -50,7 +50,7 @@ export class Transcriber {
     let isDone = false;
     try {
       const language = setup.role.language ?? undefined;
-      const text = await until(
+      const text = await unlessAborted(
         services.recogniser.recognise(recording, { signal, language }),
         signal,
       );

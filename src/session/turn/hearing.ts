@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { CodedError } from '../../errors.js';
 import { durationOf, recordingOf } from '../../media/recording.js';
 import type { Recording } from '../../speech/speech.js';
+import { unlessAborted } from '../../provider/abort.js';
 import type { Charge, RunningTurn, TurnInput } from '../core/host.js';
-import { until } from './until.js';
 
 /** What a recording says. */
 export interface Heard {
@@ -38,7 +38,7 @@ export async function hear(
 
   const { maxAudioSeconds } = config.tasks;
   const seconds = await durationOf(recording, { signal, maxSeconds: maxAudioSeconds });
-  const charge = await until(
+  const charge = await unlessAborted(
     turn.reserve({ messages: 1, audio_seconds: Math.ceil(seconds) }),
     signal,
   );
@@ -46,7 +46,7 @@ export async function hear(
   if (config.isPublic) await saved;
   const publicUrl = config.isPublic ? session.files.url(fileId) : undefined;
   const language = session.setup.role.language ?? undefined;
-  const text = await until(
+  const text = await unlessAborted(
     recogniser.recognise({ ...recording, publicUrl }, { signal, language }),
     signal,
   );
@@ -63,8 +63,11 @@ async function uploaded(turn: RunningTurn, fileId: string): Promise<Stored> {
   const { session, signal } = turn;
   const { store } = session.services;
   session.progress(turn, 'recognising');
-  const record = await until(session.files.use(fileId, ['audio', 'video']), signal);
-  const data = await until(readFile(join(store.folder, store.relativeDataPath(record))), signal);
+  const record = await unlessAborted(session.files.use(fileId, ['audio', 'video']), signal);
+  const data = await unlessAborted(
+    readFile(join(store.folder, store.relativeDataPath(record))),
+    signal,
+  );
   const { mime, extension } = record;
   return { recording: { data, mime, extension }, fileId, saved: Promise.resolve() };
 }
@@ -74,7 +77,7 @@ async function recorded(
   input: Extract<TurnInput, { type: 'recording' }>,
 ): Promise<Stored> {
   turn.session.progress(turn, 'recording');
-  const arrived = await until(input.recording, turn.signal);
+  const arrived = await unlessAborted(input.recording, turn.signal);
   const recording = await recordingOf(arrived.data, { sampleRate: arrived.sampleRate });
   const { id, saved } = turn.save(recording.data, `recording.${recording.extension}`);
   return { recording, fileId: id, saved };

@@ -2,15 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { CodedError, type ErrorCode, errorCodes } from '../../errors.js';
 import type { Submitted } from '../../task/tasks.js';
 import type { TaskUpdate } from '../../task/update.js';
+import { unlessAborted } from '../../provider/abort.js';
 import type { RunningTurn } from '../core/host.js';
-import { until } from './until.js';
 
 /** Has the portrait speak `audioId`, which lasts `seconds`; the address of the video. */
 export async function render(turn: RunningTurn, audioId: string, seconds: number): Promise<string> {
   const { session, signal } = turn;
   const { tasks } = session.services;
-  const charge = await until(turn.reserve({ video_seconds: Math.ceil(seconds) }), signal);
-  const refImageId = await until(session.portrait(), signal);
+  const charge = await unlessAborted(turn.reserve({ video_seconds: Math.ceil(seconds) }), signal);
+  const refImageId = await unlessAborted(session.portrait(), signal);
   const taskId = randomUUID();
   const submitted = (async () => {
     await session.files.addTask(taskId);
@@ -39,7 +39,7 @@ export async function follow(
   signal.addEventListener('abort', onCut, { once: true });
   let last: TaskUpdate;
   try {
-    if (submitted !== undefined) announce(turn, taskId, await until(submitted, signal));
+    if (submitted !== undefined) announce(turn, taskId, await unlessAborted(submitted, signal));
     last = await lastUpdate(turn, taskId);
   } catch (error) {
     if (!signal.aborted) {
@@ -83,7 +83,7 @@ async function lastUpdate(turn: RunningTurn, taskId: string): Promise<TaskUpdate
         });
       });
     });
-    return await until(over, turn.signal);
+    return await unlessAborted(over, turn.signal);
   } finally {
     stop?.();
   }

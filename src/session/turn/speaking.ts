@@ -1,7 +1,8 @@
 import { sentencesOf } from '../../dialogue/sentences.js';
 import { spokenText } from '../../dialogue/spoken.js';
 import type { Speech } from '../../speech/speech.js';
-import { piecesUntil, until } from './until.js';
+import { unlessAborted } from '../../provider/abort.js';
+import { piecesUntil } from './pieces.js';
 
 export interface Spoken {
   readonly text: string;
@@ -36,7 +37,7 @@ export async function* spoken(
   for (let at = 0; ; at++) {
     const making = await reply.sentence(at);
     if (making === undefined) break;
-    const speech = await until(making.speech, signal);
+    const speech = await unlessAborted(making.speech, signal);
     reply.taken(at);
     const isLast = await reply.isLast(at);
     yield { text: making.text, speech, isLast };

@@ -10,12 +10,13 @@ import { secondsOf } from '../../media/recording.js';
 import { wavFile } from '../../media/wav.js';
 import { characterOf } from '../../role/roles.js';
 import type { Speech } from '../../speech/speech.js';
+import { unlessAborted } from '../../provider/abort.js';
 import { type Heard, hear } from './hearing.js';
 import type { Charge, RunningTurn, TurnHost, TurnInput } from '../core/host.js';
 import type { ChatEntry, SessionEvent } from '../events.js';
 import { follow, render } from './rendering.js';
 import { spoken } from './speaking.js';
-import { piecesUntil, until } from './until.js';
+import { piecesUntil } from './pieces.js';
 
 const maxUtterances = 40;
 
@@ -160,7 +161,7 @@ export class Turn implements RunningTurn {
   }
 
   async #tell({ text = '', fileId, saved, seconds }: Heard): Promise<void> {
-    await until(saved, this.signal);
+    await unlessAborted(saved, this.signal);
     const audioUrl = this.session.setup.mode === 'text' ? undefined : this.announce(fileId);
     const claimed = this.#input.type === 'recording' ? this.#input.claimedSeconds : undefined;
     this.emit({
@@ -243,7 +244,7 @@ export class Turn implements RunningTurn {
     const speak = (text: string) => services.synthesiser.speak(text, options);
     for await (const { text, speech, isLast } of spoken(pieces, speak, this.signal)) {
       const { id, saved } = this.save(wavFile(speech.pcm, speech.sampleRate), 'reply.wav');
-      await until(saved, this.signal);
+      await unlessAborted(saved, this.signal);
       await told;
       if (charge !== undefined) charge.earned = true;
       const audioUrl = this.announce(id);
