@@ -326,8 +326,9 @@ function withoutSlash(url: string): string {
   return url.replace(/\/+$/, '');
 }
 
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\./.test(host);
+/** Whether a host name, as in an address or a URL, is this machine for itself alone. */
+export function isLoopback(host: string): boolean {
+  return /^(localhost|\[?::1\]?|127(\.\d{1,3}){3})$/i.test(host);
 }
 
 /** `free:messages=10,audio_seconds=60;pro:...` */

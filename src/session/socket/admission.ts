@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net';
-import type { Config } from '../../config.js';
+import { type Config, isLoopback } from '../../config.js';
 import { CodedError } from '../../errors.js';
 import type { Tally } from './limits.js';
 
@@ -65,10 +65,6 @@ function isOwnPage(
   // On loopback the Host header proves nothing: a page may point its own name to 127.0.0.1.
   if (isLoopback(config.host)) return isLoopback(page.hostname);
   return host !== undefined && page.host === host.toLowerCase();
-}
-
-function isLoopback(host: string): boolean {
-  return /^(localhost|\[?::1\]?|127(\.\d{1,3}){3})$/i.test(host);
 }
 
 /** Who counts as one address: an IPv6 network of 64 bits, which any subscriber has, is one. */
