@@ -14,6 +14,7 @@ import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SocketClient } from '../scripts/socket-client.js';
+import { upload } from '../scripts/temp-files.js';
 import { buildApp } from '../src/app.js';
 import { loadConfig } from '../src/config.js';
 import { createLog } from '../src/log.js';
@@ -21,6 +22,7 @@ import { wavFile } from '../src/media/wav.js';
 import { PrivateRedis, freePort } from '../src/queue/private-redis.js';
 import { connectRedis } from '../src/queue/redis.js';
 import { createSynthesiser } from '../src/speech/index.js';
+import { percentile } from './report/statistics.js';
 import type { Recogniser, SpeakOptions, Speech, Synthesiser } from '../src/speech/speech.js';
 
 const { values } = parseArgs({
@@ -105,19 +107,9 @@ const samples = Int16Array.from({ length: 16_000 * Number(values.seconds) }, (_,
 const pcm = Buffer.from(samples.buffer);
 const recording = new Uint8Array(wavFile(pcm, 16_000));
 
-async function upload(): Promise<string> {
-  const form = new FormData();
-  form.append('file', new Blob([recording]), 'speech.wav');
-  const response = await fetch(`${config.baseUrl}/api/tempfile/upload`, {
-    method: 'POST',
-    body: form,
-  });
-  return ((await response.json()) as { file_id: string }).file_id;
-}
-
 const ways = {
   audio_uploaded: async (client: SocketClient) => {
-    const id = await upload();
+    const id = await upload(config.baseUrl, recording, 'speech.wav');
     return () => client.send({ event: 'audio_uploaded', data: { audio_url: id } });
   },
   audio_stream_chunk: async (client: SocketClient) => {
@@ -171,10 +163,7 @@ async function measure(
 }
 
 function spread(numbers: readonly number[]): string {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  const at = (share: number) =>
-    sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
-  return [0.5, 0.95].map((share) => at(share)?.toFixed(1).padStart(7)).join(' ');
+  return [0.5, 0.95].map((share) => percentile(numbers, share).toFixed(1).padStart(7)).join(' ');
 }
 
 console.log(
