@@ -27,7 +27,7 @@ export interface Stack {
   stop(): Promise<void>;
 }
 
-export type WorkersOnly = Pick<Stack, 'config' | 'workersReady' | 'stop'>;
+type WorkersOnly = Pick<Stack, 'config' | 'workersReady' | 'stop'>;
 
 export interface StackOptions {
   readonly log: Log;
