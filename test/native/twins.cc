@@ -1,27 +1,27 @@
 // Holds every operation of native/cuda against the CPU engine's loops, over random shapes and to
-// the last bit. Compiled with nvcc's runtime (ECHOMIMIC_CUDA) the operations run as kernels on a
-// GPU, otherwise one place after the other on the CPU. Prints a line per operation; fails when one
-// differs. Arguments: rounds, seed.
+// the last bit. Built with CUDA (ECHOMIMIC_CUDA) they run on the first GPU, otherwise on the host in
+// its place. Prints a line per operation; fails when one differs. Arguments: rounds, seed.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <numbers>
 #include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "../../native/cuda/operations.h"
+#include "../../native/cuda/device.h"
+#include "../../native/engine/error.h"
 #include "../../native/engine/latents.h"
 #include "../../native/engine/noise.h"
 #include "../../native/engine/windows.h"
 
 #ifdef ECHOMIMIC_CUDA
-#include "../../native/cuda/handles.h"
-#include "../../native/cuda/kernels.h"
+#include "../../native/cuda/check.h"
 #endif
 
 using namespace echomimic;
@@ -41,50 +41,48 @@ std::vector<float> Numbers(size_t count) {
   return numbers;
 }
 
-// What the operation at hand sees of a vector: a copy on the GPU, or the vector itself.
+// The GPU in a build with CUDA, else the host in its place.
+Device& TheDevice() {
 #ifdef ECHOMIMIC_CUDA
-const cuda::Stream& TheStream() {
-  static const cuda::Stream stream;
-  return stream;
+  static const std::unique_ptr<Device> device = OpenCudaDevice(0);
+#else
+  static const std::unique_ptr<Device> device = OpenHostDevice();
+#endif
+  return *device;
 }
 
-// Results leave on a stream of their own, as finished frames do.
-const cuda::Stream& TheWayOut() {
-  static const cuda::Stream stream;
-  return stream;
-}
-
+// What the operation at hand sees of a vector: a copy in the device's memory.
 template <typename T>
 class Seen {
  public:
-  explicit Seen(std::vector<T>& host) : host_(host), pinned_(host.size()), device_(host.size()) {
+  explicit Seen(std::vector<T>& host)
+      : host_(host), pinned_(TheDevice(), host.size()), device_(TheDevice(), host.size()) {
     std::copy(host.begin(), host.end(), pinned_.data());
-    TheStream().Copy(device_.data(), static_cast<const T*>(pinned_.data()), host.size());
+    TheDevice().Copy<T>(Queue::kCompute, device_.data(), pinned_.data(), host.size());
   }
   T* data() { return device_.data(); }
-  void Clear() { TheStream().Clear(device_); }
+  void Clear() { device_.Clear(); }
+  // Results leave in the other queue, as finished frames do.
   void Fetch() {
-    const cuda::Event computed;
-    TheStream().Record(computed);
-    TheWayOut().After(computed);
-    TheWayOut().Copy(pinned_.data(), static_cast<const T*>(device_.data()), host_.size());
-    const cuda::Event copied;
-    TheWayOut().Record(copied);
-    copied.Wait();
+    const auto computed = TheDevice().MakeEvent();
+    TheDevice().Record(*computed, Queue::kCompute);
+    TheDevice().After(*computed, Queue::kCopy);
+    TheDevice().Copy<T>(Queue::kCopy, pinned_.data(), device_.data(), host_.size());
+    const auto copied = TheDevice().MakeEvent();
+    TheDevice().Record(*copied, Queue::kCopy);
+    TheDevice().Wait(*copied);
     std::copy_n(pinned_.data(), host_.size(), host_.begin());
   }
 
  private:
   std::vector<T>& host_;
-  cuda::PinnedBuffer<T> pinned_;
-  cuda::DeviceBuffer<T> device_;
+  PinnedBuffer<T> pinned_;
+  DeviceBuffer<T> device_;
 };
 
-template <typename Operation>
-void Run(const Operation& operation) {
-  cuda::Launch(operation, TheStream().get());
-}
+void Run(const Operation& operation) { TheDevice().Launch(operation); }
 
+#ifdef ECHOMIMIC_CUDA
 void Codes() {
   constexpr std::pair<cudaError_t, ErrorCode> kCodes[] = {
       {cudaErrorMemoryAllocation, ErrorCode::kOutOfMemory},
@@ -106,25 +104,6 @@ void Codes() {
     std::exit(1);
   }
   std::printf("codes: %zu, 0 differ\n", std::size(kCodes));
-}
-#else
-template <typename T>
-class Seen {
- public:
-  explicit Seen(std::vector<T>& host) : host_(host) {}
-  T* data() { return host_.data(); }
-  void Clear() { std::fill(host_.begin(), host_.end(), T{}); }
-  void Fetch() {}
-
- private:
-  std::vector<T>& host_;
-};
-
-template <typename Operation>
-void Run(const Operation& operation) {
-  for (uint32_t row = 0; row < operation.rows; row++) {
-    for (uint32_t column = 0; column < operation.columns; column++) operation(row, column);
-  }
 }
 #endif
 
@@ -366,11 +345,9 @@ int main(int argc, char** argv) {
     MakeNoise(rounds);
     ToRgb(rounds);
     Definitions();
-#ifdef ECHOMIMIC_CUDA
   } catch (const EngineError& error) {
     std::fprintf(stderr, "%s: %s\n", NameOf(error.code()), error.what());
     return 2;
-#endif
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 2;

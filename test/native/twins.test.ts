@@ -16,7 +16,9 @@ const operations = [
 
 t.test('what the kernels compute is what the CPU engine computes, to the last bit', async (t) => {
   const program = join(await temporaryFolder(t), 'twins');
-  const engine = ['latents', 'noise', 'windows'].map((name) => `native/engine/${name}.cc`);
+  const engine = ['engine/latents', 'engine/noise', 'engine/windows', 'cuda/host_device'].map(
+    (name) => `native/${name}.cc`,
+  );
   const built = spawnSync(
     process.env['CXX'] ?? 'c++',
     [
