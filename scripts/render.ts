@@ -5,7 +5,8 @@ import { parseArgs } from 'node:util';
 import { Engine } from '../native/index.js';
 import { loadConfig } from '../src/config.js';
 import { CodedError, codeOf } from '../src/errors.js';
-import { closeFaceDetector } from '../worker/media/index.js';
+import { createLog } from '../src/log.js';
+import { chooseEncoder, closeFaceDetector } from '../worker/media/index.js';
 import { makeVideo } from '../worker/pipeline/video.js';
 import { progressBar } from './progress-bar.js';
 import { requireModel } from './stack.js';
@@ -59,6 +60,13 @@ async function main(): Promise<void> {
   const bar = progressBar();
   try {
     const start = performance.now();
+    const { defaults, device } = engine.info();
+    const { fps } = defaults;
+    const size = number('size', values.size) ?? defaults.width;
+    const encoder = await chooseEncoder(
+      { wanted: config.videoEncoder, device: device.id, width: size, height: size, fps },
+      createLog('warn'),
+    );
     const result = await makeVideo(engine, {
       imagePath: resolve(image),
       audioPath: resolve(audio),
@@ -67,7 +75,7 @@ async function main(): Promise<void> {
       cfg: number('cfg', values.cfg),
       seed: number('seed', values.seed),
       frames: number('frames', values.frames),
-      size: number('size', values.size),
+      ...{ size, encoder },
       maxAudioSeconds: config.tasks.maxAudioSeconds,
       signal: stop.signal,
       onStage: (stage, percent, message) => {

@@ -61,6 +61,7 @@ export interface Config {
     /** Milliseconds that a simulated device takes per frame. */
     readonly simulatedFrameMs: number;
   };
+  readonly videoEncoder: Settings['VIDEO_ENCODER'];
   readonly tasks: {
     readonly leaseMs: number;
     readonly maxAttempts: number;
@@ -159,11 +160,17 @@ export function childEnvironment(
   );
 }
 
-/** For programs that read untrusted files: what they need to run, none of our tokens. */
+/**
+ * For programs that read untrusted files: what they need to run, none of our tokens. They see the
+ * GPUs that we see, under the same numbers.
+ */
 export function toolEnvironment(
   environment: Record<string, string | undefined> = process.env,
 ): Record<string, string> {
-  const names = ['PATH', 'HOME', 'TMPDIR', 'LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH'];
+  const names = [
+    ...['PATH', 'HOME', 'TMPDIR', 'LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH'],
+    ...['CUDA_VISIBLE_DEVICES', 'CUDA_DEVICE_ORDER'],
+  ];
   const kept = names.flatMap((key) => {
     const value = environment[key];
     return value === undefined ? [] : [[key, value] as const];
@@ -256,6 +263,7 @@ function buildConfig(raw: Settings): Config {
       threads: raw.ENGINE_THREADS,
       simulatedFrameMs: raw.SIM_FRAME_MS,
     },
+    videoEncoder: raw.VIDEO_ENCODER,
     tasks: {
       leaseMs: raw.TASK_LEASE_SECONDS * 1000,
       maxAttempts: raw.TASK_MAX_ATTEMPTS,

@@ -115,6 +115,7 @@ export const errorCodes = {
   IMAGE_TOO_LARGE: { status: 413 },
   FACE_DETECTION_FAILED: { status: 500 },
   VIDEO_ENCODE_FAILED: { status: 500 },
+  VIDEO_ENCODER_UNAVAILABLE: { status: 500 },
 } as const satisfies Record<string, { status: number }>;
 
 export type ErrorCode = keyof typeof errorCodes;

@@ -54,6 +54,7 @@ export const settings = Type.Object({
   MODEL: Type.String({ default: 'small', minLength: 1 }),
   ENGINE_PROVIDER: Type.Enum(['auto', 'cpu', 'cuda', 'tensorrt'], { default: 'auto' }),
   ENGINE_THREADS: Type.Optional(Type.Integer({ minimum: 1, maximum: 1024 })),
+  VIDEO_ENCODER: Type.Enum(['auto', 'x264', 'nvenc'], { default: 'auto' }),
   SIM_FRAME_MS: Type.Number({ ...seconds(0, 60_000), default: 40 }),
 
   TASK_LEASE_SECONDS: Type.Number({ ...seconds(1, 3600), default: 30 }),

@@ -5,10 +5,15 @@ import { parseArgs } from 'node:util';
 import closeWithGrace from 'close-with-grace';
 import { Engine } from '../native/index.js';
 import { loadConfig, simulatedDevice } from '../src/config.js';
-import { codeOf } from '../src/errors.js';
+import { type CodedError, codeOf } from '../src/errors.js';
 import { createLog } from '../src/log.js';
 import { WorkerQueue } from '../src/queue/worker-queue.js';
-import { closeFaceDetector, warmFaceDetector } from './media/index.js';
+import {
+  type VideoEncoder,
+  chooseEncoder,
+  closeFaceDetector,
+  warmFaceDetector,
+} from './media/index.js';
 import type { ClipEngine } from './pipeline/engine.js';
 import { Interrupted, removeLeftovers, runJob, workerFolder } from './pipeline/job.js';
 import { SimulatedEngine } from './simulated-engine.js';
@@ -65,7 +70,19 @@ async function loadEngine(): Promise<ClipEngine> {
   return engine;
 }
 
-async function serve(queue: WorkerQueue, engine: ClipEngine): Promise<void> {
+/**
+ * Ends this process as a crash does, so that its supervisor starts another one and the task comes
+ * back. Nothing that runs at a proper exit: freeing what the engine holds may wait for ever for a
+ * driver that lost its device.
+ */
+async function giveUp(err: CodedError): Promise<never> {
+  log.fatal({ err, code: err.code }, 'the device failed: this worker ends, another one follows');
+  await rm(folder, { recursive: true, force: true });
+  process.kill(process.pid, 'SIGKILL');
+  return new Promise(() => {});
+}
+
+async function serve(queue: WorkerQueue, engine: ClipEngine, encoder: VideoEncoder): Promise<void> {
   while (!stopping) {
     const raw = await queue.take();
     if (raw === undefined || stopping) return;
@@ -73,7 +90,9 @@ async function serve(queue: WorkerQueue, engine: ClipEngine): Promise<void> {
       const claim = await queue.claim(raw);
       if (claim === undefined) continue;
       await queue.setStatus('busy');
-      await runJob(claim, { config, engine, queue, log, folder, shutdown: shutdown.signal });
+      const context = { config, engine, encoder, queue, log, folder, shutdown: shutdown.signal };
+      const fatal = await runJob(claim, context);
+      if (fatal !== undefined) await giveUp(fatal);
     } catch (err) {
       log.error({ err }, 'a task could not be ended; trying it again');
       await new Promise((resolve) => setTimeout(resolve, 1000));
@@ -87,16 +106,25 @@ try {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const started = performance.now();
   engine = await loadEngine();
+  const { model, defaults, provider, threads } = engine.info();
+  const { width, height, fps } = defaults;
+  const wish = { wanted: config.videoEncoder, device: values.device, width, height, fps };
+  const encoder = await chooseEncoder(wish, log);
   queue = new WorkerQueue(config, gpuId, worker, log);
   await queue.open();
-  const { model, provider, threads } = engine.info();
   log.info(
-    { model: model.name, provider, threads, ms: Math.round(performance.now() - started) },
+    {
+      model: model.name,
+      provider,
+      threads,
+      encoder: encoder.name,
+      ms: Math.round(performance.now() - started),
+    },
     'the worker is ready',
   );
   if (simulated) log.warn('this device is simulated: its videos are no work of a model');
   process.send?.({ type: 'ready', worker });
-  serving = serve(queue, engine);
+  serving = serve(queue, engine, encoder);
 } catch (error) {
   if (stopping) process.exit(0);
   log.fatal({ err: error }, 'the worker cannot start');

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chooseDevice, gpus } from '../native/devices.js';
+import { driverGpus } from '../native/driver.js';
 import type { Config, WorkerDevice } from '../src/config.js';
 import { CodedError } from '../src/errors.js';
 import type { Log } from '../src/log.js';
@@ -12,11 +13,18 @@ import { Keeper } from './keeper.js';
 const startMs = 600_000;
 const unref = { ref: false };
 
-/** What WORKER_DEVICES=auto means on this machine: every GPU that the engine can use, or the CPU. */
-export function visibleDevices({ engine }: Config, log: Log): string {
+/**
+ * What WORKER_DEVICES=auto means on this machine: every GPU that the engine can use, or the CPU.
+ * `driverFolder` is where the NVIDIA driver lists its GPUs.
+ */
+export function visibleDevices({ engine }: Config, log: Log, driverFolder?: string): string {
   if (engine.provider === 'cpu') return 'cpu';
   const { devices, reason } = gpus();
-  if (reason !== undefined) log.info({ reason }, 'no GPU is used');
+  if (reason !== undefined) {
+    const installed = driverGpus(driverFolder);
+    if (installed.length === 0) log.info({ reason }, 'no GPU is used');
+    else log.warn({ gpus: installed }, `a GPU is there (${installed.join(', ')}): ${reason}`);
+  }
   const usable = devices.filter(({ id }) => {
     try {
       chooseDevice({ model: '', device: id, provider: engine.provider });

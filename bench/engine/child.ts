@@ -1,15 +1,27 @@
 /** One engine in a process of its own: takes orders over IPC, one at a time; see process.ts. */
 import { Engine } from '../../native/index.js';
 import { codeOf } from '../../src/errors.js';
-import { closeFaceDetector } from '../../worker/media/index.js';
-import { makeVideo } from '../../worker/pipeline/video.js';
+import { loadConfig } from '../../src/config.js';
+import { createLog } from '../../src/log.js';
+import { type VideoEncoder, chooseEncoder, closeFaceDetector } from '../../worker/media/index.js';
+import { type VideoRequest, makeVideo } from '../../worker/pipeline/video.js';
 import type { Answers, Order, Reply, Sample } from './process.js';
 
 let engine: Engine | undefined;
+let encoder: VideoEncoder | undefined;
 
 function loaded(): Engine {
   if (engine === undefined) throw new Error('no model is loaded');
   return engine;
+}
+
+/** As a worker chooses it. */
+async function chosenEncoder({ size }: VideoRequest): Promise<VideoEncoder> {
+  const { device, defaults } = loaded().info();
+  const { width, height, fps } = defaults;
+  const frame = { width: size ?? width, height: size ?? height, fps };
+  const { videoEncoder: wanted } = loadConfig();
+  return chooseEncoder({ wanted, device: device.id, ...frame }, createLog('warn'));
 }
 
 /** Numbers between 0 and 1, always the same. */
@@ -37,8 +49,9 @@ const work: { [K in keyof Answers]: (order: Extract<Order, { kind: K }>) => Prom
       return { wallMs, firstFrameMs, frames, timings, video: null };
     },
     video: async ({ request }): Promise<Sample> => {
+      encoder ??= await chosenEncoder(request);
       const start = performance.now();
-      const { frames, timings, milliseconds } = await makeVideo(loaded(), request);
+      const { frames, timings, milliseconds } = await makeVideo(loaded(), { ...request, encoder });
       const wallMs = performance.now() - start;
       return { wallMs, firstFrameMs: null, frames, timings, video: milliseconds };
     },

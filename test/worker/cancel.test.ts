@@ -65,7 +65,15 @@ void t.test('a job that is cancelled', async (t) => {
     });
     const claim = await takeAndClaim(queue);
     const device = watched((progress) => onProgress(progress, claim));
-    await runJob(claim, { config, engine: device, queue, log, folder, shutdown });
+    await runJob(claim, {
+      config,
+      engine: device,
+      encoder: { name: 'x264' },
+      queue,
+      log,
+      folder,
+      shutdown,
+    });
     return tasks.result(taskId);
   };
   const kept = new Set([refImageId, audioId]);
@@ -109,7 +117,15 @@ void t.test('a job that is cancelled', async (t) => {
     const claim = await takeAndClaim(queue);
     t.equal(await tasks.cancel(taskId), 'stopping');
     const device = watched(() => t.fail('nothing is rendered'));
-    await runJob(claim, { config, engine: device, queue, log, folder, shutdown });
+    await runJob(claim, {
+      config,
+      engine: device,
+      encoder: { name: 'x264' },
+      queue,
+      log,
+      folder,
+      shutdown,
+    });
     t.match(await tasks.result(taskId), { status: 'failed', code: 'TASK_CANCELLED' });
     await leavesNothing(t);
   });

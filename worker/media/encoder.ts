@@ -1,9 +1,17 @@
-/** How frames become H.264. A hardware encoder adds an entry here and nothing elsewhere. */
-const encoders = {
-  x264: ['-c:v', 'libx264', '-preset', 'veryfast', '-crf', '18', '-profile:v', 'high'],
-} as const;
+/** `gpu` counts as CUDA does, among the GPUs that this process sees; undefined: the first that can. */
+export type VideoEncoder =
+  { readonly name: 'x264' } | { readonly name: 'nvenc'; readonly gpu?: number };
 
-export type VideoEncoder = keyof typeof encoders;
+/** How frames become H.264. Another encoder adds an entry here and nothing elsewhere. */
+const encoders = {
+  x264: () => ['-c:v', 'libx264', '-preset', 'veryfast', '-crf', '18', '-profile:v', 'high'],
+  // Constant quality, on the scale of x264's: without a bit rate, or that would be the limit.
+  nvenc: (gpu: number | undefined) => [
+    ...['-c:v', 'h264_nvenc', '-gpu', gpu === undefined ? 'any' : String(gpu)],
+    ...['-preset', 'p5', '-tune', 'hq', '-rc', 'vbr', '-cq', '19', '-b:v', '0'],
+    ...['-profile:v', 'high'],
+  ],
+};
 
 /** Frames arrive as full-range RGB; players get BT.709, said in the file, at 4:2:0. */
 const COLOUR = [
@@ -14,7 +22,8 @@ const COLOUR = [
 ];
 
 export function videoArguments(encoder: VideoEncoder, fps: number): string[] {
-  return [...COLOUR, ...encoders[encoder], '-g', String(Math.max(1, Math.round(fps * 2)))];
+  const chosen = encoder.name === 'nvenc' ? encoders.nvenc(encoder.gpu) : encoders.x264();
+  return [...COLOUR, ...chosen, '-g', String(Math.max(1, Math.round(fps * 2)))];
 }
 
 /**

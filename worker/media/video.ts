@@ -54,7 +54,7 @@ function encodeFailed(why: string): CodedError {
 
 function explain(stderr: string): CodedError {
   return /unknown encoder/i.test(stderr)
-    ? encodeFailed('this ffmpeg was built without libx264; install one that has it')
+    ? encodeFailed('this ffmpeg was built without that encoder; install one that has libx264')
     : encodeFailed(lastLine(stderr));
 }
 
@@ -186,7 +186,7 @@ export async function openVideo(options: VideoOptions): Promise<VideoWriter> {
       ...['-video_size', `${width}x${height}`, '-framerate', String(fps), '-i', 'pipe:0'],
       ...uploadInput(audioPath),
       ...['-map', '0:v:0', '-map', '1:a:0', '-map_metadata', '-1', '-map_chapters', '-1'],
-      ...videoArguments(options.encoder ?? 'x264', fps),
+      ...videoArguments(options.encoder ?? { name: 'x264' }, fps),
       ...audioArguments(info, seconds),
       ...metadata(options.simulated ?? false),
       ...['-movflags', '+faststart', '-f', 'mp4', `file:${path}`],

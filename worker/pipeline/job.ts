@@ -2,11 +2,12 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isAlive } from '../../src/alive.js';
 import type { Config } from '../../src/config.js';
-import { CodedError } from '../../src/errors.js';
+import { CodedError, type ErrorCode } from '../../src/errors.js';
 import type { Log } from '../../src/log.js';
 import type { Claim, WorkerQueue } from '../../src/queue/worker-queue.js';
 import type { Task } from '../../src/task/schema.js';
 import { keepLease } from '../claim/lease.js';
+import type { VideoEncoder } from '../media/index.js';
 import { Reporter } from '../report/reporter.js';
 import type { ClipEngine } from './engine.js';
 import { Transfers } from './transfer.js';
@@ -22,6 +23,7 @@ export class Interrupted extends Error {
 export interface JobContext {
   readonly config: Config;
   readonly engine: ClipEngine;
+  readonly encoder: VideoEncoder;
   readonly queue: WorkerQueue;
   readonly log: Log;
   /** This worker's folder; each task gets one below it and leaves nothing there. */
@@ -38,8 +40,15 @@ const scale: Record<'downloading' | VideoStage, readonly [number, number]> = {
   merging_audio: [92, 96],
 };
 
-/** Works on a claimed task until it is completed, failed, cancelled, handed back or lost. */
-export async function runJob(claim: Claim, context: JobContext): Promise<void> {
+/** Failures of the device that a process does not get over; the next process may. */
+const fatalCodes: ReadonlySet<ErrorCode> = new Set(['ENGINE_DEVICE_LOST', 'ENGINE_OUT_OF_MEMORY']);
+
+/**
+ * Works on a claimed task until it is completed, failed, cancelled, handed back or lost. Resolves
+ * with the failure after which this process must end: the task is then left to the recovery, or
+ * has failed when that was its last attempt.
+ */
+export async function runJob(claim: Claim, context: JobContext): Promise<CodedError | undefined> {
   const { config, queue, shutdown } = context;
   const log = context.log.child({ task: claim.taskId });
   const lost = new AbortController();
@@ -62,9 +71,10 @@ export async function runJob(claim: Claim, context: JobContext): Promise<void> {
       signal.throwIfAborted();
       throw new Interrupted('lost');
     }
+    return undefined;
   } catch (error) {
     await reporter.close();
-    await end(error, claim, reporter.progress, { ...context, log }, signal);
+    return await end(error, claim, reporter.progress, { ...context, log }, signal);
   } finally {
     lease.stop();
     await rm(folder, { recursive: true, force: true });
@@ -76,7 +86,7 @@ async function makeAndUpload(
   folder: string,
   transfers: Transfers,
   reporter: Reporter,
-  { config, engine, log }: JobContext,
+  { config, engine, encoder, log }: JobContext,
   signal: AbortSignal,
 ): Promise<string> {
   const { maxBytes } = config.tempFiles;
@@ -108,6 +118,7 @@ async function makeAndUpload(
     seed: task.seed,
     frames: task.frames_num,
     maxAudioSeconds: config.tasks.maxAudioSeconds,
+    encoder,
     signal,
     onStage: tell,
   });
@@ -117,14 +128,15 @@ async function makeAndUpload(
   return transfers.upload(outPath, 'video.mp4');
 }
 
-/** What becomes of a task whose work did not end with a video. */
+/** What becomes of a task whose work did not end with a video; a failure that is fatal to us. */
 async function end(
   error: unknown,
   claim: Claim,
   progress: number,
-  { queue, log }: JobContext,
+  { config, queue, log }: JobContext,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<CodedError | undefined> {
+  const fatal = error instanceof CodedError && fatalCodes.has(error.code) ? error : undefined;
   // Once stopped, whatever breaks breaks because of that; a fault of the task's own comes again.
   // The reason of a cancelled task is the failure that it ends with.
   const interruption: unknown = signal.aborted ? signal.reason : error;
@@ -135,7 +147,10 @@ async function end(
     } else {
       log.warn('task lost to another worker');
     }
-    return;
+    return fatal;
+  }
+  if (fatal !== undefined && !signal.aborted && claim.attempt < config.tasks.maxAttempts) {
+    return fatal;
   }
   const failure = codedFailure(interruption);
   const told = await queue.fail(claim, progress, failure);
@@ -143,6 +158,7 @@ async function end(
     { err: failure.code === 'INTERNAL' ? error : undefined, code: failure.code, told },
     failure.message,
   );
+  return fatal;
 }
 
 function codedFailure(error: unknown): CodedError {

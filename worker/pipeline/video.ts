@@ -1,7 +1,7 @@
 import { CodedError } from '../../src/errors.js';
 import type { RenderResult } from '../../native/index.js';
 import { decodeAudio } from '../../src/media/audio.js';
-import { openVideo, preparePortrait } from '../media/index.js';
+import { type VideoEncoder, openVideo, preparePortrait } from '../media/index.js';
 import type { ClipEngine } from './engine.js';
 
 export interface VideoRequest {
@@ -16,6 +16,7 @@ export interface VideoRequest {
   readonly frames?: number | undefined;
   readonly size?: number | undefined;
   readonly maxAudioSeconds?: number | undefined;
+  readonly encoder?: VideoEncoder | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onStage?: ((stage: VideoStage, percent: number, message: string) => void) | undefined;
 }
@@ -68,6 +69,7 @@ export async function makeVideo(
     audioSeconds,
     seconds: request.frames === undefined ? undefined : request.frames / fps,
     simulated,
+    encoder: request.encoder,
     signal,
   });
   try {
