@@ -9,6 +9,7 @@ import { ignoredKeys, type IgnoredKeys } from './ignored-keys.js';
 import { filesOf, findLayout, readExtras, readJson, type Extras, type Layout } from './layout.js';
 import { checkManifest, manifestName, type Manifest } from './manifest.js';
 import { parseUNetConfig, parseVaeConfig, parseWhisperDims } from './model/config.js';
+import { windowFrames } from './model/denoiser.js';
 import { audioWindow, melSizes, planModel } from './model/plan.js';
 import type { ModelConfig, ModelPlan, ModelSources } from './model/plan.js';
 import { ModelFolder, writeError } from './model-folder.js';
@@ -140,22 +141,19 @@ async function readConfig(opened: Opened, extras: Extras): Promise<ModelConfig> 
   return { unet, vae, whisper: parseWhisperDims(dims, layout.whisper), motionHeads };
 }
 
-async function defaultsOf(
-  layout: Layout,
+function defaultsOf(
+  { accelerated }: Layout,
   extras: Extras,
+  [height, width]: readonly [number, number],
   downscale: number,
   maxFrames: number,
-): Promise<Manifest['defaults']> {
-  const { sample_size: sample } = (await readJson(layout.unetConfig)) as { sample_size?: unknown };
-  const [h, w] = Array.isArray(sample) ? (sample as unknown[]) : [sample, sample];
-  const pixels = (side: unknown) =>
-    typeof side === 'number' && Number.isInteger(side) && side > 0 ? side * downscale : 512;
-  const contextFrames = Math.min(12, maxFrames);
+): Manifest['defaults'] {
+  const contextFrames = Math.min(windowFrames, maxFrames);
   return {
-    steps: layout.accelerated ? 6 : 30,
-    cfg: layout.accelerated ? 1 : 2.5,
-    width: pixels(w),
-    height: pixels(h),
+    steps: accelerated ? 6 : 30,
+    cfg: accelerated ? 1 : 2.5,
+    width: width * downscale,
+    height: height * downscale,
     fps: 24,
     contextFrames,
     contextOverlap: Math.min(3, contextFrames - 1),
@@ -197,14 +195,14 @@ function parametersOf(sources: ModelSources, known: ModelPlan['known']): number 
   return sum;
 }
 
-async function describe(
+function describe(
   opened: Opened,
   config: ModelConfig,
   plan: ModelPlan,
   extras: Extras,
   name: string,
   precision: 'fp32' | 'fp16',
-): Promise<Omit<Manifest, 'files' | 'sources'>> {
+): Omit<Manifest, 'files' | 'sources'> {
   const { unet, vae, whisper, motionHeads } = config;
   const downscale = 2 ** (vae.channels.length - 1);
   return {
@@ -237,7 +235,7 @@ async function describe(
     motion: { heads: motionHeads, maxFrames: plan.maxFrames },
     bank: [...plan.bank],
     schedule: { trainSteps: 1000, betaStart: 0.00085, betaEnd: 0.012 },
-    defaults: await defaultsOf(opened.layout, extras, downscale, plan.maxFrames),
+    defaults: defaultsOf(opened.layout, extras, unet.sample, downscale, plan.maxFrames),
   };
 }
 
@@ -266,7 +264,7 @@ export async function importModel(options: ImportOptions): Promise<Imported> {
     const config = await readConfig(opened, extras);
     const plan = planModel(config, opened.sources, { precision });
     checkKeys(opened, plan);
-    const description = await describe(opened, config, plan, extras, name, precision);
+    const description = describe(opened, config, plan, extras, name, precision);
     signal?.throwIfAborted();
     const folder = await ModelFolder.begin(target);
     const stopHashing = new AbortController();

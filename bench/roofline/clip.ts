@@ -4,7 +4,7 @@ import { loadManifest } from '../../weights/manifest.js';
 import { audioWindow, melSizes, type NetworkName } from '../../weights/model/plan.js';
 import { fullSize, planOf } from '../synthetic/checkpoint.js';
 import { type NetworkCount, countGraph } from './count.js';
-import { type GraphModel, graphOf, readGraph, unknown } from './graph.js';
+import { type GraphModel, graphOf, readGraph, unknown } from '../../weights/cost/graph.js';
 
 /** The graphs of standard operators, or those with the CPU provider's own. */
 export type Flavour = 'standard' | 'cpu';

@@ -2,10 +2,10 @@ import {
   type GraphModel,
   type GraphNode,
   type TensorInfo,
-  bytesPerElement,
   unknown,
-} from './graph.js';
-import { attribute, contents, need, product, shapeRules } from './shapes.js';
+} from '../../weights/cost/graph.js';
+import { attribute, contents, need, product } from '../../weights/cost/shapes.js';
+import { bytesOf, isView, walk } from '../../weights/cost/walk.js';
 
 /** Arithmetic of one operator: what matrix units can do, and the rest. */
 interface Work {
@@ -34,7 +34,6 @@ type Inputs = readonly (TensorInfo | undefined)[];
 type Rule = (node: GraphNode, inputs: Inputs, outputs: readonly TensorInfo[]) => Work;
 
 const size = (tensor: TensorInfo) => product(tensor.dims);
-const bytesOf = (tensor: TensorInfo) => size(tensor) * bytesPerElement[tensor.type];
 
 /** So many operations per element of the first output. */
 const perElement =
@@ -140,9 +139,6 @@ const rules: Readonly<Record<string, Rule>> = {
   ),
 };
 
-/** Operators that give their input another shape or name, without touching it. */
-const views = new Set(['Identity', 'Reshape', 'Shape', 'Squeeze', 'Unsqueeze']);
-
 /** Bytes that a node reads of an input; most read it once. */
 function bytesRead(node: GraphNode, i: number, input: TensorInfo, out: TensorInfo): number {
   if (node.op === 'Slice') return bytesOf(out);
@@ -153,42 +149,21 @@ function bytesRead(node: GraphNode, i: number, input: TensorInfo, out: TensorInf
   return bytesOf(input);
 }
 
-function boundInputs(graph: GraphModel, dims: Readonly<Record<string, number>>) {
-  const values = new Map<string, TensorInfo>(graph.weights);
-  for (const [name, { dims: wanted, type }] of graph.inputs) {
-    const bound = wanted.map((dim) => (typeof dim === 'number' ? dim : dims[dim]));
-    if (bound.some((n) => n === undefined)) {
-      throw unknown(name, `no size for ${wanted.filter((dim) => !(dim in dims)).join(', ')}`);
-    }
-    values.set(name, { dims: bound as number[], type, constant: false });
-  }
-  return values;
-}
-
 /** Counts one call of a network whose named dimensions have the sizes `dims`. */
 export function countGraph(
   graph: GraphModel,
   dims: Readonly<Record<string, number>>,
 ): NetworkCount {
-  const values = boundInputs(graph, dims);
   const operators = new Map<string, { nodes: number; flops: number; bytes: number }>();
   const weights = new Map<string, number>();
   const total = { matrix: 0, other: 0, weights: 0, activations: 0 };
-  for (const node of graph.nodes) {
-    const inputs = node.inputs.map((name) => values.get(name));
-    const missing = node.inputs.find((name, i) => name !== '' && inputs[i] === undefined);
-    if (missing !== undefined) throw unknown(node.name, `${node.op} of unknown ${missing}`);
-    const [shape, count] = [shapeRules[node.op], rules[node.op]];
-    if (shape === undefined || count === undefined) throw unknown(node.name, `operator ${node.op}`);
-    const constant = inputs.every((input) => input === undefined || input.constant);
-    const outputs = shape(node, inputs).map((one) => ({ ...one, constant }));
-    node.outputs.forEach((name, i) => {
-      if (name !== '') values.set(name, outputs[i]!);
-    });
-    if (constant || outputs[0]!.type === 'int64') continue;
+  const values = walk(graph, dims, ({ node, inputs, outputs, constant }) => {
+    const count = rules[node.op];
+    if (count === undefined) throw unknown(node.name, `operator ${node.op}`);
+    if (constant || outputs[0]!.type === 'int64') return;
     const work = count(node, inputs, outputs);
     let bytes = 0;
-    if (!views.has(node.op)) {
+    if (!isView(node.op)) {
       inputs.forEach((input, i) => {
         if (input === undefined || input.type === 'int64') return;
         const read = bytesRead(node, i, input, outputs[0]!);
@@ -213,7 +188,7 @@ export function countGraph(
       flops: sum.flops + work.matrix + work.other,
       bytes: sum.bytes + bytes,
     });
-  }
+  });
   const ends = [...graph.inputs.keys(), ...graph.outputs].map((name) => bytesOf(values.get(name)!));
   return {
     matrixFlops: total.matrix,

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { type NetworkCount, countGraph } from '../../bench/roofline/count.js';
-import { graphOf } from '../../bench/roofline/graph.js';
+import { graphOf } from '../../weights/cost/graph.js';
+import { memoryOf } from '../../weights/cost/memory.js';
 import { Graph, type Precision } from '../../weights/graph/builder.js';
 import { DataFile } from '../../weights/graph/data-file.js';
 import { filled } from '../../weights/graph/weight.js';
@@ -177,4 +178,21 @@ t.test('what it does not know it refuses', async (t) => {
   t.throws(() => count({ x: ['n'] }, (g) => g.node('Sigmoid', ['x'])), {
     message: /no size for n/,
   });
+});
+
+t.test('memory of a call: what lives at the same time', async (t) => {
+  const g = new Graph('test', new DataFile('test.data'));
+  g.input('x', ['n', 4]);
+  const wide = g.node('Concat', ['x', 'x', 'x'], { axis: 1 }, 'wide');
+  const row = g.node('Reshape', [wide, g.ints([1, -1])], {}, 'row');
+  const active = g.node('Sigmoid', [row], {}, 'active');
+  const [left] = g.nodes('Split', [active, g.ints([1, 119])], ['left', 'right'], { axis: 1 });
+  g.output('y', g.node('Sin', [left!], {}, 'sin'), [1, 1]);
+  const found = memoryOf(graphOf(g.build()), { n: 10 });
+  const whole = 4 * 120;
+  t.equal(found.inputs, 4 * 40);
+  t.equal(found.largest, whole);
+  // the view holds the rows until the sigmoid has read them; the split holds both its parts
+  t.equal(found.peak, 2 * whole);
+  t.equal(found.node, 'active');
 });

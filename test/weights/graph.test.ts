@@ -7,6 +7,7 @@ import { Graph } from '../../weights/graph/builder.js';
 import { DataFile } from '../../weights/graph/data-file.js';
 import * as W from '../../weights/graph/weight.js';
 import { writeModel } from '../../weights/graph/writer.js';
+import { attend, partsOf, type Net } from '../../weights/model/layers.js';
 import { noise, relativeError, Runner } from './ort.js';
 
 const values = async (weight: W.Weight) => [...(await weight.read())];
@@ -99,4 +100,31 @@ await t.test('a tensor that two graphs name is stored once', async (t) => {
     /two different tensors/,
   );
   await t.rejects(writeModel(folder, graphs, [data]), { code: 'EEXIST' });
+});
+
+await t.test('attention in parts gives the same bits', async (t) => {
+  const folder = t.testdir();
+  const g = new Graph('attention', new DataFile('none.data'));
+  const dims = ['images', 'rows', 24];
+  const [q, k, v] = [g.input('q', dims), g.input('k', dims), g.input('v', dims)];
+  const net: Net = { g, flavour: 'standard' };
+  for (const parts of [1, 2, 4]) {
+    const y = g.scope(`${parts}`, () => attend(net, q, k, v, { heads: 4, width: 24, parts }));
+    g.output(`y${parts}`, y, dims);
+  }
+  await writeModel(folder, [{ path: 'attention.onnx', model: g.build() }], []);
+  const runner = await Runner.open(folder, 'attention.onnx');
+  const feeds = { q: noise([3, 7, 24], 1), k: noise([3, 7, 24], 2), v: noise([3, 7, 24], 3) };
+  const { y1, y2, y4 } = await runner.run(feeds);
+  t.same(y1!.dims, [3, 7, 24]);
+  t.same(y2!.data, y1!.data);
+  t.same(y4!.data, y1!.data);
+});
+
+await t.test('attention has as many parts as its scores ask for', async (t) => {
+  t.equal(partsOf(8, 12, 1024, 2048), 1);
+  t.equal(partsOf(8, 12, 4096, 4096), 4);
+  t.equal(partsOf(8, 12, 4096, 8192), 8);
+  t.equal(partsOf(6, 12, 4096, 8192), 6, 'whole heads only');
+  t.equal(partsOf(8, 12, 16384, 32768), 8, 'never less than a head');
 });

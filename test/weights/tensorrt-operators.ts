@@ -21,11 +21,8 @@ export const limits = {
   rank: 8,
   /** Elements of a tensor that holds a shape. */
   shapeElements: 64,
-  /**
-   * Elements of what goes into or comes out of a convolution; before TensorRT 10 of any tensor. The
-   * newest releases allow more on some GPUs only.
-   */
-  convolutionElements: 2 ** 31 - 1,
+  /** Elements of any tensor: TensorRT before 10 allows no more, and the newest not in convolutions. */
+  elements: 2 ** 31 - 1,
 } as const;
 
 export type TensorType =
@@ -56,8 +53,6 @@ export type Rule =
   | { readonly outputs: number }
   /** These inputs have the same type, because networks of TensorRT 11 are always strongly typed. */
   | { readonly alike: readonly number[] | 'all' }
-  /** Elements of every input and output. */
-  | { readonly elements: number }
   /** A restriction that this table cannot express: a graph with this operator needs a closer look. */
   | { readonly unclear: string };
 
@@ -149,7 +144,6 @@ export const restrictions: Readonly<Record<string, Omit<Operator, 'types'>>> = {
       { rank: [1, 1], of: [2] },
       // a convolution whose kernel or bias is computed is another, slower layer
       { constant: [1, 2] },
-      { elements: limits.convolutionElements },
     ],
   },
   ConvTranspose: { rules: [{ alike: 'all' }, { rank: [3, 5], of: [0, 1] }, { constant: [1, 2] }] },

@@ -27,22 +27,16 @@ const typeName = (type: number): string => names[type] ?? Type[type]?.toLowerCas
 
 const standard = (domain: string) => domain === '' || domain === 'ai.onnx';
 
-/** A tensor that TensorRT before 10 would refuse for its size. */
-export interface Large {
-  readonly node: string;
-  readonly operator: string;
-  readonly dims: readonly number[];
-}
-
 export interface Findings {
   /** What the parser or the builder would refuse, one sentence each. */
   readonly problems: readonly string[];
-  readonly large: readonly Large[];
+  /** Bytes of the largest tensor. */
+  readonly largest: number;
 }
 
 class Check {
   readonly problems = new Set<string>();
-  readonly large: Large[] = [];
+  largest = 0;
   readonly #graph: GraphProto;
 
   constructor(
@@ -137,7 +131,7 @@ class Check {
       this.say((error as Error).message);
       return new Map();
     }
-    for (const [name, { dims }] of tensors) this.#volume(name, dims);
+    for (const [name, tensor] of tensors) this.#volume(name, tensor);
     for (const node of this.#graph.node) {
       const inputs = node.input.map((name) => (name === '' ? undefined : tensors.get(name)));
       let outputs: readonly Tensor[];
@@ -151,7 +145,7 @@ class Check {
       outputs.forEach((tensor, i) => {
         const name = node.output[i] ?? '';
         tensors.set(name, tensor);
-        this.#volume(name, tensor.dims, node);
+        this.#volume(name, tensor, node);
         const holdsShapes = tensor.origin === 'shape' && tensor.type === Type.INT64;
         if (holdsShapes && elements(tensor.dims) > limits.shapeElements) {
           this.say(`${name} holds shapes and has more than ${limits.shapeElements} elements`, node);
@@ -163,12 +157,13 @@ class Check {
     return tensors;
   }
 
-  #volume(name: string, dims: readonly number[], node?: NodeProto): void {
+  #volume(name: string, { dims, type }: Tensor, node?: NodeProto): void {
     if (dims.length > limits.rank) this.say(`${name} has ${dims.length} axes`, node);
     if (dims.includes(0)) this.say(`${name} is empty: ${show(dims)}`, node);
-    if (elements(dims) > limits.convolutionElements) {
-      this.large.push({ node: name, operator: node?.opType ?? '', dims });
+    if (elements(dims) > limits.elements) {
+      this.say(`${name} has more than ${limits.elements} elements: ${show(dims)}`, node);
     }
+    this.largest = Math.max(this.largest, elements(dims) * (type === Type.FLOAT16 ? 2 : 4));
   }
 
   /** Declared shapes hold, and a name means one size. */
@@ -216,7 +211,7 @@ class Check {
       if (!operator.types.includes(name as TensorType)) this.say(`makes ${name}`, node);
     }
     for (const rule of operator.rules ?? []) {
-      const broken = breaks(rule, node, inputs, outputs);
+      const broken = breaks(rule, node, inputs);
       if (broken !== undefined) this.say(broken, node);
     }
   }
@@ -227,7 +222,6 @@ function breaks(
   rule: Rule,
   node: NodeProto,
   inputs: readonly (Tensor | undefined)[],
-  outputs: readonly Tensor[],
 ): string | undefined {
   const attributes = attributesOf(node);
   if ('unclear' in rule) return `needs a closer look: ${rule.unclear}`;
@@ -269,13 +263,9 @@ function breaks(
     const count = node.output.filter((name) => name !== '').length;
     return count <= rule.outputs ? undefined : `has ${count} outputs`;
   }
-  if ('alike' in rule) {
-    const some = rule.alike === 'all' ? inputs : rule.alike.map((i) => inputs[i]);
-    const types = new Set(some.flatMap((tensor) => (tensor ? [typeName(tensor.type)] : [])));
-    return types.size <= 1 ? undefined : `mixes ${[...types].join(' and ')}`;
-  }
-  const large = [...inputs, ...outputs].find((t) => t && elements(t.dims) > rule.elements);
-  return large && `${show(large.dims)} has more than ${rule.elements} elements`;
+  const some = rule.alike === 'all' ? inputs : rule.alike.map((i) => inputs[i]);
+  const types = new Set(some.flatMap((tensor) => (tensor ? [typeName(tensor.type)] : [])));
+  return types.size <= 1 ? undefined : `mixes ${[...types].join(' and ')}`;
 }
 
 /** Compares a graph with the parser's table, with its dimensions at each of `sizes`. */
@@ -283,7 +273,7 @@ export function compare(network: string, model: ModelProto, sizes: readonly Size
   const check = new Check(network, model);
   check.file();
   for (const one of sizes) check.run(one);
-  return { problems: [...check.problems], large: check.large };
+  return { problems: [...check.problems], largest: check.largest };
 }
 
 /** The shapes of the outputs at these sizes. */

@@ -22,7 +22,7 @@ import { networkNames, planModel, type NetworkName } from '../../weights/model/p
 import type { WeightSource } from '../../weights/model/source.js';
 import type { Sizes } from './graph-shapes.js';
 import { kinds, limits, operators, restrictions } from './tensorrt-operators.js';
-import { compare, outputsOf, type Large } from './tensorrt-rules.js';
+import { compare, outputsOf } from './tensorrt-rules.js';
 
 type Models = Readonly<Record<NetworkName, ModelProto>>;
 
@@ -108,36 +108,23 @@ function callsOf(models: Models, height: number, width: number, frames: number) 
   return calls;
 }
 
-// At 512 x 512 pixels and 12 frames these have 3.2e9 elements. A runtime that fuses the attention never
-// stores them; one that does not needs 13 GB for each and 64-bit indices.
-const scores =
-  /^(?<place>(down_blocks\.0|up_blocks\.3)\/attentions\.\d\/attn1)\/(scores|softmax|to_float32|to_compute)$/;
-
 void t.test('every graph is one that the parser reads', async (t) => {
   const sets = [
-    { label: 'small', checkpoint: smallSize, latents: 16, frames: 16, beyond: 0 },
-    // the release at its own size: 512 x 512 pixels, windows of 12 frames
-    { label: 'full', checkpoint: fullSize, latents: 64, frames: 12, beyond: 5 },
+    { label: 'small', checkpoint: smallSize, latents: 16, frames: 16, bytes: 2 ** 25 },
+    // the release at its own size, 512 x 512 pixels and windows of 12 frames: even where nothing
+    // is fused, the widest attention's scores are there for some of its heads only
+    { label: 'full', checkpoint: fullSize, latents: 64, frames: 12, bytes: 2 ** 31 },
   ];
-  for (const { label, checkpoint, latents, frames, beyond } of sets) {
+  for (const { label, checkpoint, latents, frames, bytes } of sets) {
     for (const precision of ['fp32', 'fp16'] as const) {
       await t.test(`${label}, ${precision}`, (t) => {
         const models = planOf(checkpoint, precision).standard;
         const calls = callsOf(models, latents, latents, frames);
-        const large: Large[] = [];
         for (const name of networkNames) {
-          const found = compare(name, models[name], calls[name]);
-          t.same(found.problems, [], name);
-          large.push(...found.large);
+          const { problems, largest } = compare(name, models[name], calls[name]);
+          t.same(problems, [], name);
+          t.ok(largest <= bytes, `${name}: its largest tensor has ${largest} bytes`);
         }
-        const places = new Set(
-          large.map(({ node }) => scores.exec(node)?.groups?.['place'] ?? node),
-        );
-        t.equal(places.size, beyond, `beyond 2^31 elements: ${[...places].join(', ')}`);
-        t.ok(
-          large.every(({ node }) => scores.test(node)),
-          'only the scores of the widest attentions are',
-        );
         t.end();
       });
     }
@@ -297,19 +284,13 @@ const bad: Readonly<Record<string, Bad>> = {
     },
     says: /conv \(Conv\): input 2 is not an initializer/,
   },
-  'a convolution with too many elements': {
+  'too many elements': {
     nodes: (g, x) => {
-      const w = g.weight('kernel', W.filled([1, 1, 1, 1], 1));
-      const image = g.node('Expand', [g.floats([0]), g.ints([1, 1, 65536, 65536])]);
-      const cut = g.node('Slice', [
-        g.node('Conv', [image, w]),
-        g.ints([0, 0]),
-        g.node('Shape', [x]),
-        g.ints([2, 3]),
-      ]);
+      const image = g.node('Expand', [g.floats([0]), g.ints([1, 1, 65536, 65536])], {}, 'image');
+      const cut = g.node('Slice', [image, g.ints([0, 0]), g.node('Shape', [x]), g.ints([2, 3])]);
       return g.node('Squeeze', [cut, g.ints([0, 1])]);
     },
-    says: /conv \(Conv\): \[1, 1, 65536, 65536\] has more than 2147483647 elements/,
+    says: /image \(Expand\): image has more than 2147483647 elements: \[1, 1, 65536, 65536\]/,
   },
   'a kernel of the wrong rank': {
     nodes: (g, x) => g.node('Conv', [x, g.weight('kernel', W.filled([4, 4], 1))]),

@@ -13,6 +13,8 @@ export interface UNetConfig {
   readonly eps: number;
   readonly flipSinToCos: boolean;
   readonly freqShift: number;
+  /** Height and width of the latents that it was trained on. */
+  readonly sample: readonly [number, number];
 }
 
 export interface VaeConfig {
@@ -101,6 +103,12 @@ function divides(reader: Reader, name: string, divisor: number, channels: readon
   }
 }
 
+/** `sample_size`: one number, or height and width. */
+function sampleOf(r: Reader): [number, number] {
+  const sides = r.perLevel('sample_size', 2, 64);
+  return [sides[0]!, sides[1]!];
+}
+
 /** `config.json` of the base UNet, which both UNets share. */
 export function parseUNetConfig(json: unknown, path: string): UNetConfig {
   const r = readerOf(json, path);
@@ -139,6 +147,7 @@ export function parseUNetConfig(json: unknown, path: string): UNetConfig {
     eps: r.number('norm_eps', 1e-5),
     flipSinToCos: r.fields['flip_sin_to_cos'] !== false,
     freqShift: r.number('freq_shift', 0),
+    sample: sampleOf(r),
   };
 }
 

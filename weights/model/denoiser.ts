@@ -2,13 +2,16 @@ import { Graph, type Precision } from '../graph/builder.js';
 import type { DataFile } from '../graph/data-file.js';
 import * as W from '../graph/weight.js';
 import type { UNetConfig } from './config.js';
-import { attend, cast, computeType, conv, groupNormSilu, matmul } from './layers.js';
+import { attend, cast, computeType, conv, groupNormSilu, matmul, partsOf } from './layers.js';
 import { residualNorm, selfAttend, within } from './layers.js';
 import type { Flavour, Net, Shared } from './layers.js';
 import { motionFrames, motionModule, type Clip } from './motion.js';
 import type { Params } from './source.js';
 import * as T from './transformer.js';
 import { layoutOf, walk, type Place } from './unet.js';
+
+/** Frames of a window, unless a clip says otherwise or the position table is shorter. */
+export const windowFrames = 12;
 
 export interface DenoiserOptions {
   readonly config: UNetConfig;
@@ -73,6 +76,11 @@ function hear(net: Net, audio: string, p: Params, o: DenoiserOptions): Heard {
   });
 }
 
+/** Tokens of one frame of the size that the model was trained on, after `depth` halvings. */
+function tokensAt({ sample }: UNetConfig, depth: number): number {
+  return sample.reduce((tokens, side) => tokens * Math.ceil(side / 2 ** depth), 1);
+}
+
 function transformer(
   net: Net,
   x: string,
@@ -90,9 +98,12 @@ function transformer(
   const [attn1, attn2] = [block.at('attn1'), block.at('attn2')];
   let { tokens, normal } = T.enter(net, x, p, block.at('norm1'), width, o.config.groups);
 
+  const size = tokensAt(o.config, place.depth);
   const self = (shared?: Shared) => {
     const qkv = matmul(net, normal, `${attn1.prefix}to_qkv`, T.qkvWeight(attn1, width, heads));
-    return selfAttend(net, qkv, images, { heads, width }, shared);
+    const keys = (shared ? 2 : 1) * size;
+    const parts = partsOf(heads, windowFrames, size, keys);
+    return selfAttend(net, qkv, images, { heads, width, parts }, shared);
   };
   if (audio === undefined) {
     // Silence: every audio value is zero, so the audio attention is the bias of its last layer.

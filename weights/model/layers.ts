@@ -278,6 +278,24 @@ export function residualNorm(
 export interface Heads {
   readonly heads: number;
   readonly width: number;
+  /** In how many parts, heads by heads, standard operators attend; 1 by default. */
+  readonly parts?: number;
+}
+
+/** What the scores of the heads that attend at once may take, in float32: those of TensorRT 9 and
+ * older have fewer than 2^31 elements, and the release at 512x512 fits a device of 12 GiB. */
+const scoreBytes = 2 ** 31;
+
+/**
+ * In how many parts to attend, so that a runtime that keeps the scores of every head that attends
+ * at once, as those that do not fuse the attention do, keeps at most `scoreBytes`; or one head each.
+ */
+export function partsOf(heads: number, images: number, queries: number, keys: number): number {
+  const each = 4 * images * queries * keys;
+  for (let parts = 1; parts < heads; parts++) {
+    if (heads % parts === 0 && (heads / parts) * each <= scoreBytes) return parts;
+  }
+  return heads;
 }
 
 /** Parts of the last axis, equally wide. */
@@ -289,20 +307,30 @@ export function splitLast(net: Net, x: string, widths: readonly number[], names:
  * Softmax(q k^T) v over `q` [N, S, width], `k` and `v` [N, L, width], by standard operators. The
  * scale is part of the query's weights already.
  */
-export function attend(net: Net, q: string, k: string, v: string, { heads, width }: Heads) {
+export function attend(net: Net, q: string, k: string, v: string, o: Heads) {
   const { g } = net;
+  const { heads, width, parts = 1 } = o;
   const split = (x: string, perm: number[], name: string) => {
     const parts = g.node('Reshape', [x, g.ints([0, 0, heads, width / heads])], {}, `${name}_heads`);
     return g.node('Transpose', [parts], { perm }, name);
   };
-  const scores = g.node(
-    'MatMul',
-    [split(q, [0, 2, 1, 3], 'q'), split(k, [0, 2, 3, 1], 'k')],
-    {},
-    'scores',
-  );
-  const weights = softmax(net, scores);
-  const mixed = g.node('MatMul', [weights, split(v, [0, 2, 1, 3], 'v')], {}, 'mixed');
+  const some = (x: string, name: string) =>
+    parts === 1
+      ? [x]
+      : g.nodes(
+          'Split',
+          [x, g.ints(new Array<number>(parts).fill(heads / parts))],
+          Array.from({ length: parts }, (_, i) => `${name}.${i}`),
+          { axis: 1 },
+        );
+  const queries = some(split(q, [0, 2, 1, 3], 'q'), 'q');
+  const keys = some(split(k, [0, 2, 3, 1], 'k'), 'k');
+  const values = some(split(v, [0, 2, 1, 3], 'v'), 'v');
+  const made = queries.map((query, i) => {
+    const weights = softmax(net, g.node('MatMul', [query, keys[i]!], {}, 'scores'));
+    return g.node('MatMul', [weights, values[i]!], {}, 'mixed');
+  });
+  const mixed = parts === 1 ? made[0]! : g.node('Concat', made, { axis: 1 }, 'heads');
   const joined = g.node('Transpose', [mixed], { perm: [0, 2, 1, 3] }, 'joined');
   return g.node('Reshape', [joined, g.ints([0, 0, width])], {}, 'attention');
 }

@@ -11,6 +11,8 @@ export interface Place {
   readonly index: number;
   readonly channels: number;
   readonly heads: number;
+  /** How often the picture was halved on the way here. */
+  readonly depth: number;
 }
 
 export interface UNetParts {
@@ -32,6 +34,7 @@ interface Level {
   readonly attention: boolean;
   readonly heads: number;
   readonly channels: number;
+  readonly depth: number;
   /** Whether the level ends with a downsampler or upsampler. */
   readonly resize: boolean;
 }
@@ -57,7 +60,7 @@ export function layoutOf(config: UNetConfig): UNetLayout {
       return place;
     });
     if (level < last) skips.push(out);
-    const sizes = { heads: heads[level]!, channels: out, resize: level < last };
+    const sizes = { heads: heads[level]!, channels: out, depth: level, resize: level < last };
     return { block, resnets, attention: attention[level]!, ...sizes };
   });
   const mid: Level = {
@@ -66,6 +69,7 @@ export function layoutOf(config: UNetConfig): UNetLayout {
     attention: true,
     heads: heads[last]!,
     channels: inner,
+    depth: last,
     resize: false,
   };
   const up = channels.map((_, i): Level => {
@@ -77,7 +81,7 @@ export function layoutOf(config: UNetConfig): UNetLayout {
       inner = out;
       return place;
     });
-    const sizes = { heads: heads[level]!, channels: out, resize: level > 0 };
+    const sizes = { heads: heads[level]!, channels: out, depth: level, resize: level > 0 };
     return { block, resnets, attention: attention[level]!, ...sizes };
   });
   return { down, mid, up };

@@ -56,7 +56,7 @@ const types = new Map<number, ElementType>([
 
 /** Refuses what the counting does not know: a wrong count would be worse than none. */
 export function unknown(where: string, what: string): CodedError {
-  return new CodedError('MODEL_INVALID', `${where}: ${what}, which the roofline cannot count`);
+  return new CodedError('MODEL_INVALID', `${where}: ${what}, which cannot be counted`);
 }
 
 export function typeOf(code: number, where: string): ElementType {
