@@ -142,6 +142,8 @@ export interface Addon {
     /** Why there are none. */
     reason?: string;
   };
+  /** What all processes together have left of a GPU; throws ENGINE_DEVICE_UNAVAILABLE. */
+  gpuMemory(index: number): { freeBytes: number; totalBytes: number };
   frameCount(options: {
     hop: number;
     blockFrames: number;

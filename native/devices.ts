@@ -29,6 +29,19 @@ export function gpus(): { devices: Device[]; reason?: string } {
   return reason === undefined ? { devices } : { devices, reason };
 }
 
+/**
+ * Bytes that all processes together use of a GPU, this one's own share of the driver included; for
+ * measurements. Throws ENGINE_DEVICE_UNAVAILABLE for any other device.
+ */
+export function deviceMemoryInUse(id: string): number {
+  const index = /^cuda:(\d{1,3})$/.exec(id)?.[1];
+  if (index === undefined) {
+    throw new CodedError('ENGINE_DEVICE_UNAVAILABLE', `"${id}" is no GPU, such as cuda:0`);
+  }
+  const { freeBytes, totalBytes } = native().addon.gpuMemory(Number(index));
+  return totalBytes - freeBytes;
+}
+
 /** The CPU, then every GPU that this process sees. */
 export function devices(): Device[] {
   return [

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { CodedError, type ErrorCode, codeOf } from '../src/errors.js';
 import type { Addon, AddonEngine, AddonEvent, AddonTensor, Stage } from './addon.js';
-import { type Device, chooseDevice, devices, gpus } from './devices.js';
+import { type Device, chooseDevice, deviceMemoryInUse, devices, gpus } from './devices.js';
 import { native } from './load.js';
 import { type ModelFolder, openModel } from './model.js';
 import {
@@ -12,7 +12,15 @@ import {
   checkOptions,
 } from './options.js';
 
-export { devices, gpus, type Device, type LoadOptions, type RenderOptions, type Stage };
+export {
+  deviceMemoryInUse,
+  devices,
+  gpus,
+  type Device,
+  type LoadOptions,
+  type RenderOptions,
+  type Stage,
+};
 export type Tensor = AddonTensor;
 
 /** `step`, `window` and `framesDone` count what is done; `percent` never falls and ends at 100. */

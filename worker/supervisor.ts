@@ -17,7 +17,11 @@ const unref = { ref: false };
  * What WORKER_DEVICES=auto means on this machine: every GPU that the engine can use, or the CPU.
  * `driverFolder` is where the NVIDIA driver lists its GPUs.
  */
-export function visibleDevices({ engine }: Config, log: Log, driverFolder?: string): string {
+export function visibleDevices(
+  { engine }: { readonly engine: Pick<Config['engine'], 'provider'> },
+  log: Log,
+  driverFolder?: string,
+): string {
   if (engine.provider === 'cpu') return 'cpu';
   const { devices, reason } = gpus();
   if (reason !== undefined) {

@@ -1,5 +1,5 @@
 /** One engine in a process of its own: takes orders over IPC, one at a time; see process.ts. */
-import { Engine } from '../../native/index.js';
+import { Engine, deviceMemoryInUse } from '../../native/index.js';
 import { codeOf } from '../../src/errors.js';
 import { loadConfig } from '../../src/config.js';
 import { createLog } from '../../src/log.js';
@@ -9,6 +9,18 @@ import type { Answers, Order, Reply, Sample } from './process.js';
 
 let engine: Engine | undefined;
 let encoder: VideoEncoder | undefined;
+/** Most memory that was seen in use on the engine's GPU; null on the CPU. */
+let peakDeviceBytes: number | null = null;
+/** The engine keeps what it once took, so its peak is seen even where it is short. */
+const sampleMs = 20;
+
+function watchMemory(device: string): void {
+  const sample = () => {
+    peakDeviceBytes = Math.max(peakDeviceBytes ?? 0, deviceMemoryInUse(device));
+  };
+  sample();
+  setInterval(sample, sampleMs).unref();
+}
 
 function loaded(): Engine {
   if (engine === undefined) throw new Error('no model is loaded');
@@ -34,6 +46,8 @@ function numbers(shape: readonly number[]) {
 const work: { [K in keyof Answers]: (order: Extract<Order, { kind: K }>) => Promise<Answers[K]> } =
   {
     load: async ({ options }) => {
+      const { device = 'cpu' } = options;
+      if (device !== 'cpu') watchMemory(device);
       engine = await Engine.load(options);
       return engine.info();
     },
@@ -53,7 +67,8 @@ const work: { [K in keyof Answers]: (order: Extract<Order, { kind: K }>) => Prom
       const start = performance.now();
       const { frames, timings, milliseconds } = await makeVideo(loaded(), { ...request, encoder });
       const wallMs = performance.now() - start;
-      return { wallMs, firstFrameMs: null, frames, timings, video: milliseconds };
+      const video = { ...milliseconds, encoder: encoder.name };
+      return { wallMs, firstFrameMs: null, frames, timings, video };
     },
     network: async ({ network, shapes, runs }) => {
       const inputs = Object.fromEntries(
@@ -74,7 +89,8 @@ async function answer(order: Order): Promise<Reply> {
     const value = await (work[order.kind] as (order: Order) => Promise<Answers[Order['kind']]>)(
       order,
     );
-    return { value, peakHostBytes: process.resourceUsage().maxRSS * 1024 };
+    const peakHostBytes = process.resourceUsage().maxRSS * 1024;
+    return { value, peakHostBytes, peakDeviceBytes };
   } catch (error) {
     return { code: codeOf(error), message: (error as Error).message };
   }

@@ -96,6 +96,7 @@ function rowOf(
   const { frames } = samples[0]!;
   const windows = windowsOf({ ...settings, frames });
   const times = (value: (sample: Sample) => number) => spreadOf(samples.map(value));
+  const encoder = samples[0]!.video?.encoder ?? null;
   const video = (name: 'prepare' | 'render' | 'finish') =>
     times((sample) => sample.video?.[name] ?? 0);
   return {
@@ -132,9 +133,9 @@ function rowOf(
             renderMs: video('render'),
             finishMs: video('finish'),
           },
+    encoder,
     peakHostBytes: host.peakHostBytes,
-    // the engine does not tell yet
-    peakDeviceBytes: null,
+    peakDeviceBytes: host.peakDeviceBytes,
   };
 }
 
@@ -156,9 +157,20 @@ function sumOf(rows: readonly Row[], wallMs: readonly number[], seconds: number)
     firstFrameMs: null,
     stages: null,
     video: null,
+    encoder: null,
     peakHostBytes: rows.reduce((sum, row) => sum + (row.peakHostBytes ?? 0), 0),
-    peakDeviceBytes: null,
+    peakDeviceBytes: onAllDevices(rows),
   };
+}
+
+/** Engines on one GPU each see all of its memory: the largest counts, once for each GPU. */
+function onAllDevices(rows: readonly Row[]): number | null {
+  const peaks = new Map<string | null, number>();
+  for (const { device, peakDeviceBytes } of rows) {
+    if (peakDeviceBytes === null) continue;
+    peaks.set(device, Math.max(peaks.get(device) ?? 0, peakDeviceBytes));
+  }
+  return peaks.size === 0 ? null : [...peaks.values()].reduce((sum, bytes) => sum + bytes);
 }
 
 /** Runs one length of clip on `engines`, first the engine alone, then whole videos if asked. */

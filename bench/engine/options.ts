@@ -2,8 +2,10 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Device, devices } from '../../native/index.js';
 import { openModel } from '../../native/model.js';
-import { loadConfig } from '../../src/config.js';
+import { type Config, loadConfig } from '../../src/config.js';
 import { CodedError } from '../../src/errors.js';
+import { createLog } from '../../src/log.js';
+import { visibleDevices } from '../../worker/supervisor.js';
 import { requireModel } from '../../scripts/stack.js';
 import type { Settings } from '../report/schema.js';
 
@@ -11,7 +13,7 @@ export const engineUsage = `npm run bench -- [--model NAME_OR_FOLDER] [--devices
     [--seconds 1,3,10] [--runs 5] [--warm-up 1] [--steps N] [--cfg X] [--size PIXELS]
     [--threads N] [--provider NAME] [--encode] [--out FILE.json]
     [--roofline [--peak-gflops X] [--peak-gbps Y]]
-  --devices   default: every device there is; several also run at the same time
+  --devices   default: every GPU that the engine can use, or the CPU; several also run at once
   --engines   so many on each device, also at the same time
   --encode    also from files to an MP4, as a task does`;
 
@@ -70,9 +72,11 @@ export function modelFolderOf(model: string | undefined): string {
   return config.modelFolder;
 }
 
-function pick(list: string | undefined): Device[] {
+/** Without a list, the devices that `npm start` gives workers: the GPUs, or the CPU. */
+function pick(given: string | undefined, provider: string): Device[] {
   const known = devices();
-  if (list === undefined) return known;
+  const engine = { provider: provider as Config['engine']['provider'] };
+  const list = given ?? visibleDevices({ engine }, createLog('warn'));
   const ids = list.split(',').map((id) => id.trim());
   if (new Set(ids).size < ids.length) {
     throw bad(`--devices ${list} names a device twice: --engines N puts several engines on each`);
@@ -107,7 +111,7 @@ export async function benchOptions(args: readonly string[]): Promise<BenchOption
   const modelFolder = modelFolderOf(values.model);
   const { manifest } = await openModel(modelFolder);
   const { defaults } = manifest;
-  const used = pick(values.devices);
+  const used = pick(values.devices, values.provider);
   const size = numberOf('size', values.size, { least: 64, whole: true });
   if (size !== undefined && size % manifest.latent.downscale !== 0) {
     throw bad(`--size must be a multiple of ${manifest.latent.downscale}, not ${size}`);

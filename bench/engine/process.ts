@@ -11,7 +11,7 @@ export interface Sample {
   readonly firstFrameMs: number | null;
   readonly frames: number;
   readonly timings: RenderResult['timings'];
-  readonly video: VideoResult['milliseconds'] | null;
+  readonly video: (VideoResult['milliseconds'] & { readonly encoder: string }) | null;
 }
 
 export type Order =
@@ -29,7 +29,8 @@ export interface Answers {
 }
 
 export type Reply =
-  { value: Answers[keyof Answers]; peakHostBytes: number } | { code: ErrorCode; message: string };
+  | { value: Answers[keyof Answers]; peakHostBytes: number; peakDeviceBytes: number | null }
+  | { code: ErrorCode; message: string };
 
 /** An engine in a process of its own, so that engines share neither a heap nor a crash. */
 export class EngineProcess {
@@ -37,6 +38,8 @@ export class EngineProcess {
   readonly #exited: Promise<unknown>;
   /** Largest resident set of the process so far. */
   peakHostBytes = 0;
+  /** Most memory in use on its GPU so far, by all processes together; null on the CPU. */
+  peakDeviceBytes: number | null = null;
 
   constructor() {
     this.#child = fork(fileURLToPath(new URL('child.js', import.meta.url)), [], {
@@ -68,6 +71,7 @@ export class EngineProcess {
       const [reply] = (await Promise.race([answered, ended])) as [Reply];
       if ('code' in reply) throw new CodedError(reply.code, reply.message);
       this.peakHostBytes = Math.max(this.peakHostBytes, reply.peakHostBytes);
+      this.peakDeviceBytes = reply.peakDeviceBytes;
       return reply.value as Answers[K];
     } finally {
       waiting.abort();

@@ -88,8 +88,11 @@ const Row = Type.Object(
     ),
     /** Of `video`: before the engine starts, beside its work, and after its last frame. */
     video: orNull(Type.Object({ prepareMs: Spread, renderMs: Spread, finishMs: Spread }, closed)),
+    /** Of `video`: `x264` or `nvenc`. */
+    encoder: Type.Optional(orNull(text)),
     /** Peak resident memory of the engine's process so far, without the encoder's. */
     peakHostBytes: orNull(count),
+    /** Most memory in use on the GPU, by all processes together; null on the CPU. */
     peakDeviceBytes: orNull(count),
   },
   closed,

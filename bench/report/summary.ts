@@ -19,6 +19,7 @@ export function summary({ rows, machine, versions, settings, date }: Report): st
     [
       ...['', 's', 'frames', 'p50 ms', 'p95 ms', 'frames/s', 'x real time', 'first ms'],
       ...['audio', 'reference', 'window', 'frame', 'prepare', 'finish', 'RSS MiB', 'GPU MiB'],
+      ...['encoder', 'provider'],
     ],
     rows.map((row) => [
       nameOf(row),
@@ -36,10 +37,12 @@ export function summary({ rows, machine, versions, settings, date }: Report): st
       orDash(row.video?.finishMs.p50),
       bytes(row.peakHostBytes),
       bytes(row.peakDeviceBytes),
+      row.encoder ?? '-',
+      row.provider ?? '-',
     ]),
   );
   const legend =
     'stages in ms (p50): window is one window of one step, frame one decoded frame; ' +
-    'x real time: time to make over time to play';
+    'x real time: time to make over time to play; GPU: all that was in use there';
   return [...head, '', body, legend].join('\n');
 }

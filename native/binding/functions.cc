@@ -58,6 +58,22 @@ Napi::Value ListCuda(const Napi::CallbackInfo& info) {
   });
 }
 
+// gpuMemory(index): what all processes together have left of a GPU
+Napi::Value AskGpuMemory(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return Guarded(env, [&]() -> Napi::Value {
+#ifdef ECHOMIMIC_CUDA
+    const cuda::GpuMemory memory = cuda::MemoryOf(info[0].ToNumber().Int32Value());
+    auto result = Napi::Object::New(env);
+    result.Set("freeBytes", Napi::Number::New(env, static_cast<double>(memory.free_bytes)));
+    result.Set("totalBytes", Napi::Number::New(env, static_cast<double>(memory.total_bytes)));
+    return result;
+#else
+    throw EngineError(ErrorCode::kDeviceUnavailable, "this engine is built without CUDA");
+#endif
+  });
+}
+
 // schedule({ trainSteps, betaStart, betaEnd, steps })
 Napi::Value ComputeSchedule(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -184,6 +200,7 @@ void ExportFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("loadRuntime", Napi::Function::New<LoadRuntimeLibrary>(env, "loadRuntime"));
   exports.Set("physicalCores", Napi::Function::New<CountCores>(env, "physicalCores"));
   exports.Set("cuda", Napi::Function::New<ListCuda>(env, "cuda"));
+  exports.Set("gpuMemory", Napi::Function::New<AskGpuMemory>(env, "gpuMemory"));
   exports.Set("schedule", Napi::Function::New<ComputeSchedule>(env, "schedule"));
   exports.Set("windows", Napi::Function::New<ComputeWindows>(env, "windows"));
   exports.Set("noise", Napi::Function::New<ComputeNoise>(env, "noise"));

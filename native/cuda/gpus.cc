@@ -46,4 +46,12 @@ GpuList ListGpus() {
   return list;
 }
 
+GpuMemory MemoryOf(int index) {
+  Check(cudaSetDevice(index), "opening a GPU");
+  size_t free_bytes = 0;
+  size_t total_bytes = 0;
+  Check(cudaMemGetInfo(&free_bytes, &total_bytes), "asking for a GPU's memory");
+  return {free_bytes, total_bytes};
+}
+
 }  // namespace echomimic::cuda

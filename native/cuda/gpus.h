@@ -23,4 +23,13 @@ struct GpuList {
 // The GPUs that this process sees. Throws nothing for a machine without driver or GPU.
 GpuList ListGpus();
 
+struct GpuMemory {
+  uint64_t free_bytes = 0;
+  uint64_t total_bytes = 0;
+};
+
+// What all processes together have left of a GPU. Opens the GPU for this process, which takes some
+// of it. Throws kDeviceUnavailable for one that is not there.
+GpuMemory MemoryOf(int index);
+
 }  // namespace echomimic::cuda
