@@ -20,6 +20,23 @@ export interface AddonSchedule {
   betaEnd: number;
 }
 
+export interface AddonNetwork {
+  name: string;
+  /** The graph of standard operators, for GPUs. */
+  path: string;
+  /** The graph for the CPU; the same where there is only one. */
+  cpuPath: string;
+  /** Changes with the graph for GPUs and with its weights. */
+  digest: string;
+  weightBytes: number;
+  /**
+   * The most bytes of tensors that live at the same time: the largest sum
+   * `base + linear * n + quadratic * n * n`, with n latent pixels, of a call with `frames` frames.
+   */
+  live?:
+    { frames: number; sums: { base: number; linear: number; quadratic: number }[] } | undefined;
+}
+
 export interface AddonConfig {
   /** ONNX Runtime's library; the first one that is loaded serves the whole process. */
   runtimeLibrary: string;
@@ -27,7 +44,11 @@ export interface AddonConfig {
   threads: number;
   /** Whether to load the unconditional network at once, not at the first clip that needs it. */
   guidanceByDefault: boolean;
-  networks: { name: string; path: string }[];
+  networks: AddonNetwork[];
+  /** Whether the weights are float16. */
+  float16: boolean;
+  /** Channels of the UNet's levels. */
+  unetChannels: number[];
   bank: string[];
   audio: {
     sampleRate: number;

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { CodedError } from '../src/errors.js';
@@ -31,15 +32,26 @@ export async function openModel(path: string): Promise<ModelFolder> {
     }
   }
   const { audio, networks } = manifest;
+  const files = new Map(manifest.files.map((file) => [file.path, file]));
+  const digestOf = ({ file, data }: { file: string; data: string }) =>
+    createHash('sha256')
+      .update(files.get(file)!.sha256)
+      .update(files.get(data)!.sha256)
+      .digest('hex');
   return {
     folder,
     manifest,
     config: {
       guidanceByDefault: manifest.defaults.cfg > 1,
-      networks: Object.entries(networks).map(([name, { file, cpuFile }]) => ({
+      networks: Object.entries(networks).map(([name, network]) => ({
         name,
-        path: join(folder, cpuFile ?? file),
+        path: join(folder, network.file),
+        cpuPath: join(folder, network.cpuFile ?? network.file),
+        digest: digestOf(network),
+        weightBytes: files.get(network.data)!.bytes,
       })),
+      float16: manifest.precision === 'fp16',
+      unetChannels: manifest.unet.blockOutChannels,
       bank: manifest.bank,
       audio: {
         sampleRate: audio.sampleRate,

@@ -154,6 +154,26 @@ ScheduleSpec ReadSchedule(const Fields& fields) {
   return spec;
 }
 
+namespace {
+
+NetworkFile ReadNetworkFile(const Fields& fields) {
+  NetworkFile network;
+  network.name = fields.String("name");
+  network.path = fields.String("path");
+  network.cpu_path = fields.String("cpuPath");
+  network.digest = fields.String("digest");
+  network.weight_bytes = static_cast<uint64_t>(fields.Number("weightBytes"));
+  if (!fields.Has("live")) return network;
+  const Fields live = fields.Object("live");
+  network.live_frames = live.Integer("frames");
+  for (const Fields& sum : live.Objects("sums")) {
+    network.live.push_back({sum.Number("base"), sum.Number("linear"), sum.Number("quadratic")});
+  }
+  return network;
+}
+
+}  // namespace
+
 EngineConfig ReadEngineConfig(Napi::Value value) {
   const Fields fields(value, "");
   EngineConfig config;
@@ -163,7 +183,11 @@ EngineConfig ReadEngineConfig(Napi::Value value) {
   config.guidance_by_default = fields.Boolean("guidanceByDefault");
   ModelSpec& model = config.model;
   for (const Fields& network : fields.Objects("networks")) {
-    model.networks.push_back({network.String("name"), network.String("path")});
+    model.networks.push_back(ReadNetworkFile(network));
+  }
+  model.float16 = fields.Boolean("float16");
+  for (const int64_t channels : fields.Sizes("unetChannels")) {
+    model.unet_channels.push_back(static_cast<int>(channels));
   }
   model.bank = fields.Strings("bank");
   const Fields audio = fields.Object("audio");

@@ -4,6 +4,7 @@
 #include <new>
 #include <utility>
 
+#include "provider.h"
 #include "runtime.h"
 
 namespace echomimic {
@@ -193,10 +194,9 @@ std::unique_ptr<Network> Engine::Open(const std::string& name) {
   if (file == files.end()) {
     throw EngineError(ErrorCode::kModelInvalid, "the model has no network \"" + name + "\"");
   }
-  const bool repeated =
-      name == "denoiser" || name == "denoiserUncond" || name == "vaeDecoder";
-  return std::make_unique<Network>(Environment(config_.threads), name, file->path,
-                                   repeated ? repeated_options_ : once_options_);
+  return std::make_unique<Network>(Environment(config_.threads), name,
+                                   GraphOf(*file, Provider::kCpu),
+                                   IsRepeated(name) ? repeated_options_ : once_options_);
 }
 
 // Loads the runtime's library too, which takes long enough to be felt on the caller's thread.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -7,14 +8,29 @@
 
 namespace echomimic {
 
+// The most bytes of tensors that live at the same time while a network runs: the largest of these
+// sums over its nodes, `base + linear * n + quadratic * n^2` for n latent pixels.
+struct LiveBytes {
+  double base = 0;
+  double linear = 0;
+  double quadratic = 0;
+};
+
 struct NetworkFile {
   std::string name;
-  std::string path;
+  std::string path;      // standard operators only
+  std::string cpu_path;  // the engine's own operators; the same as `path` if there is no other graph
+  std::string digest;    // of the standard graph and its data, hexadecimal
+  uint64_t weight_bytes = 0;
+  int live_frames = 1;  // frames or images of the call that `live` is counted for
+  std::vector<LiveBytes> live;  // empty if the model's manifest does not tell
 };
 
 // What the engine needs to know of an imported model; native/index.ts fills it from the manifest.
 struct ModelSpec {
   std::vector<NetworkFile> networks;
+  bool float16 = false;  // of the weights
+  std::vector<int> unet_channels;  // per level
   std::vector<std::string> bank;  // tensors that the reference network hands to the denoiser
   int sample_rate = 0;
   int hop = 0;
