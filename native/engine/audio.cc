@@ -9,20 +9,23 @@
 
 namespace echomimic {
 
-namespace {
-
-// Where in the audio the centre of a video frame lies.
-int64_t CentreOf(const ModelSpec& model, double fps, int64_t frame) {
-  return static_cast<int64_t>(static_cast<double>(frame * model.positions_per_second) / fps);
+AudioFeatures::AudioFeatures(const ModelSpec& model, double fps, int64_t samples, int frames)
+    : model_(model), fps_(fps), samples_(samples), positions_(PositionsOf(model, samples)) {
+  const int64_t last = FirstPosition(frames - 1) + positions_per_frame();
+  const int64_t needed = std::min(positions_, last);
+  const int64_t per_block = model.block_frames / 2;
+  runs_ = 1 + static_cast<int>(std::max<int64_t>(1, (needed + per_block - 1) / per_block));
 }
 
-}  // namespace
+Shape AudioFeatures::shape() const {
+  const int64_t heard = (runs_ - 1) * int64_t{model_.block_frames / 2};
+  return {std::min(positions_, heard), model_.layers, model_.width};
+}
 
-int AudioFeatures::Blocks(const ModelSpec& model, int64_t samples, int frames, double fps) {
-  const int64_t needed = std::min(PositionsOf(model, samples),
-                                  CentreOf(model, fps, frames - 1) + model.window_after + 1);
-  const int64_t per_block = model.block_frames / 2;
-  return 1 + static_cast<int>(std::max<int64_t>(1, (needed + per_block - 1) / per_block));
+int64_t AudioFeatures::FirstPosition(int frame) const {
+  const auto centre = static_cast<int64_t>(
+      static_cast<double>(int64_t{frame} * model_.positions_per_second) / fps_);
+  return centre - model_.window_before;
 }
 
 // Runs the log-mel network piece by piece, so that its scratch memory does not grow with the clip.
@@ -60,30 +63,23 @@ std::vector<float> AudioFeatures::LogMel(Network& mel, const std::vector<float>&
   return log_mel;
 }
 
-void AudioFeatures::Compute(Network& mel, Network& audio, std::vector<float> pcm, int frames,
+void AudioFeatures::Compute(Network& mel, Network& audio, std::vector<float> pcm,
+                            const Ort::MemoryInfo& memory, float* states,
                             const Cancellation& cancellation,
-                            const std::function<void()>& on_block) {
+                            const std::function<void()>& on_block) const {
   if (!std::all_of(pcm.begin(), pcm.end(), [](float x) { return std::isfinite(x); })) {
     throw EngineError(ErrorCode::kOptionInvalid,
                       "audio: expected finite numbers, received one that is not");
   }
-  const auto samples = static_cast<int64_t>(pcm.size());
-  positions_ = PositionsOf(model_, samples);
-  const int64_t mel_frames = samples / model_.hop;
-  const int runs = Blocks(model_, samples, frames, fps_);
-  const int64_t per_block = model_.block_frames / 2;
+  const int64_t mel_frames = samples_ / model_.hop;
   const size_t state = static_cast<size_t>(model_.layers) * model_.width;
-
-  const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
   const std::vector<float> log_mel = LogMel(mel, pcm, cancellation);
   pcm = {};
   on_block();
 
   std::vector<float> block(static_cast<size_t>(model_.mel_bins) * model_.block_frames);
   Ort::IoBinding binding = audio.Bind();
-  states_.clear();
-  states_.reserve(std::min(positions_, (runs - 1) * per_block) * state);
-  for (int run = 1; run < runs; run++) {
+  for (int run = 1; run < runs_; run++) {
     cancellation.ThrowIfCancelled();
     const int64_t start = static_cast<int64_t>(run - 1) * model_.block_frames;
     const int64_t count = std::min<int64_t>(model_.block_frames, mel_frames - start);
@@ -94,20 +90,18 @@ void AudioFeatures::Compute(Network& mel, Network& audio, std::vector<float> pcm
                     log_mel.data() + bin * mel_frames + start, count * sizeof(float));
       }
       binding.BindInput("mel", Wrap(block.data(), {model_.mel_bins, count}));
-      binding.BindOutput("features", memory);  // again, because its shape depends on the block
+      binding.BindOutput("features",
+                         Wrap(memory, states, {count / 2, model_.layers, model_.width}));
       audio.Run(cancellation.run_options(), binding);
-      const auto outputs = binding.GetOutputValues();
-      const float* const features = DataOf(outputs[0], (count / 2) * state, "audio features");
-      states_.insert(states_.end(), features, features + (count / 2) * state);
+      states += (count / 2) * state;
     }
     on_block();
   }
 }
 
-void AudioFeatures::Gather(int frame, float* out) const {
+void AudioFeatures::Gather(const float* states, int frame, float* out) const {
   const size_t state = static_cast<size_t>(model_.layers) * model_.width;
-  GatherRows(states_.data(), positions_, state, CentreOf(model_, fps_, frame) - model_.window_before,
-             model_.window_before + model_.window_after + 1, out);
+  GatherRows(states, positions_, state, FirstPosition(frame), positions_per_frame(), out);
 }
 
 }  // namespace echomimic

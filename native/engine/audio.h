@@ -14,29 +14,38 @@ namespace echomimic {
 // needs them, because kept for every frame they would be many times larger than the states.
 class AudioFeatures {
  public:
-  AudioFeatures(const ModelSpec& model, double fps) : model_(model), fps_(fps) {}
+  // Only as far as `frames` video frames need.
+  AudioFeatures(const ModelSpec& model, double fps, int64_t samples, int frames);
 
-  // Runs the log-mel and the audio network; only as far as `frames` video frames need.
+  // Runs of a network that Compute makes.
+  int runs() const { return runs_; }
+  // Of the states that Compute makes.
+  Shape shape() const;
+
+  // Runs the log-mel and the audio network; `states` is memory of the given kind for shape().
   // `on_block` is called after each of them.
-  void Compute(Network& mel, Network& audio, std::vector<float> pcm, int frames,
-               const Cancellation& cancellation, const std::function<void()>& on_block);
+  void Compute(Network& mel, Network& audio, std::vector<float> pcm, const Ort::MemoryInfo& memory,
+               float* states, const Cancellation& cancellation,
+               const std::function<void()>& on_block) const;
 
-  // Runs of a network that Compute will make.
-  static int Blocks(const ModelSpec& model, int64_t samples, int frames, double fps);
-
-  size_t tokens_per_frame() const {
-    return static_cast<size_t>(model_.window_before + 1 + model_.window_after) * model_.layers;
-  }
-  void Gather(int frame, float* out) const;
+  // A frame's tokens are those of the positions FirstPosition to FirstPosition + positions_per_frame
+  // - 1; what lies outside of the clip's positions repeats the nearest.
+  int64_t FirstPosition(int frame) const;
+  int positions_per_frame() const { return model_.window_before + 1 + model_.window_after; }
+  int tokens_per_frame() const { return positions_per_frame() * model_.layers; }
+  // Of the whole clip; Compute may end sooner.
+  int64_t positions() const { return positions_; }
+  void Gather(const float* states, int frame, float* out) const;
 
  private:
   std::vector<float> LogMel(Network& mel, const std::vector<float>& pcm,
                             const Cancellation& cancellation) const;
 
   const ModelSpec& model_;
-  double fps_;
-  int64_t positions_ = 0;  // of the whole clip; `states_` may end sooner
-  std::vector<float> states_;
+  const double fps_;
+  const int64_t samples_;
+  int64_t positions_;
+  int runs_;
 };
 
 }  // namespace echomimic

@@ -4,6 +4,7 @@
 #include <new>
 #include <utility>
 
+#include "lane_loop.h"
 #include "provider.h"
 #include "runtime.h"
 
@@ -240,13 +241,16 @@ Outputs Engine::Tokens(const TokensRequest& request, const Cancellation& cancell
   const ModelSpec& model = config_.model;
   const auto frames = static_cast<int>(
       FramesOf(model, static_cast<int64_t>(request.audio.size()), request.fps));
-  AudioFeatures features(model, request.fps);
-  features.Compute(*networks_.mel, *networks_.audio, request.audio, frames, cancellation, [] {});
-  const size_t tokens = features.tokens_per_frame();
-  Tensor tensor{{frames, static_cast<int64_t>(tokens), model.width}, {}};
+  const AudioFeatures features(model, request.fps, static_cast<int64_t>(request.audio.size()),
+                               frames);
+  std::vector<float> states(ElementsOf(features.shape()));
+  features.Compute(*networks_.mel, *networks_.audio, request.audio, CpuMemory(), states.data(),
+                   cancellation, [] {});
+  Tensor tensor{{frames, features.tokens_per_frame(), model.width}, {}};
   tensor.data.resize(ElementsOf(tensor.shape));
+  const size_t numbers = static_cast<size_t>(features.tokens_per_frame()) * model.width;
   for (int frame = 0; frame < frames; frame++) {
-    features.Gather(frame, tensor.data.data() + frame * tokens * model.width);
+    features.Gather(states.data(), frame, tensor.data.data() + frame * numbers);
   }
   return {{"tokens", std::move(tensor)}};
 }
@@ -263,9 +267,9 @@ void Engine::Execute(Job& job, Event& event) {
   auto& request = std::get<RenderRequest>(job.request);
   if (request.cfg > 1) Find("denoiserUncond").Expect({"sample", "timestep"}, {"v"});
   Sink sink(*this, job);
-  Render render(networks_, config_.model, config_.threads, std::move(request),
-                job.cancellation, sink, costs_);
-  event.body = render.Run();
+  Clip clip(networks_, config_.model, std::move(request), job.cancellation, sink, costs_);
+  LaneLoop loop(clip, config_.threads);
+  event.body = Render(clip, loop, costs_);
 }
 
 }  // namespace echomimic

@@ -53,6 +53,15 @@ void LimitNoise(float* noise, size_t count) {
   for (size_t i = 0; i < count; i++) noise[i] = arithmetic::ClampNoise(noise[i]);
 }
 
+void SwapOuter(const float* numbers, size_t outer, size_t inner, size_t plane, float* out) {
+  for (size_t i = 0; i < outer; i++) {
+    for (size_t k = 0; k < inner; k++) {
+      std::memcpy(out + (k * outer + i) * plane, numbers + (i * inner + k) * plane,
+                  plane * sizeof(float));
+    }
+  }
+}
+
 void ToRgb(const float* planes, size_t pixels, uint8_t* rgb) {
   for (size_t i = 0; i < pixels; i++) {
     for (size_t c = 0; c < 3; c++) rgb[3 * i + c] = arithmetic::ToByte(planes[c * pixels + i]);

@@ -31,6 +31,10 @@ void StepFrames(const Step& step, const float* sums, const std::vector<int>& cou
 
 void LimitNoise(float* noise, size_t count);
 
+// `out` [inner, outer, plane] = the numbers [outer, inner, plane]: between frames of channels, as
+// everything here has them, and channels of frames, as the official code does.
+void SwapOuter(const float* numbers, size_t outer, size_t inner, size_t plane, float* out);
+
 // One frame of three planes, -1 to 1, as RGB bytes.
 void ToRgb(const float* planes, size_t pixels, uint8_t* rgb);
 

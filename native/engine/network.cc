@@ -8,18 +8,20 @@ namespace echomimic {
 
 namespace {
 
-Ort::MemoryInfo CpuMemory() {
-  return Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
-}
-
 bool Has(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
 }  // namespace
 
-Ort::Value Wrap(float* data, const Shape& shape) {
-  return Ort::Value::CreateTensor<float>(CpuMemory(), data, ElementsOf(shape), shape.data(),
+Ort::MemoryInfo CpuMemory() {
+  return Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+}
+
+Ort::Value Wrap(float* data, const Shape& shape) { return Wrap(CpuMemory(), data, shape); }
+
+Ort::Value Wrap(const Ort::MemoryInfo& memory, float* data, const Shape& shape) {
+  return Ort::Value::CreateTensor<float>(memory, data, ElementsOf(shape), shape.data(),
                                          shape.size());
 }
 
@@ -103,15 +105,13 @@ std::vector<NamedTensor> Network::Run(const Ort::RunOptions& options,
   }
 }
 
-const float* DataOf(const Ort::Value& value, size_t elements, const char* what) {
+void CheckSize(const Ort::Value& value, size_t elements, const char* what) {
   const size_t found = value.GetTensorTypeAndShapeInfo().GetElementCount();
-  if (found != elements) {
-    throw EngineError(ErrorCode::kModelInvalid, std::string(what) + ": expected " +
-                                                    std::to_string(elements) +
-                                                    " numbers, the network made " +
-                                                    std::to_string(found));
-  }
-  return value.GetTensorData<float>();
+  if (found == elements) return;
+  throw EngineError(ErrorCode::kModelInvalid, std::string(what) + ": expected " +
+                                                  std::to_string(elements) +
+                                                  " numbers, the network made " +
+                                                  std::to_string(found));
 }
 
 }  // namespace echomimic

@@ -9,8 +9,12 @@
 
 namespace echomimic {
 
-// A float tensor over memory that the caller owns and keeps alive.
+// Memory of the host.
+Ort::MemoryInfo CpuMemory();
+
+// A float tensor over memory that the caller owns and keeps alive, the host's or the one named.
 Ort::Value Wrap(float* data, const Shape& shape);
+Ort::Value Wrap(const Ort::MemoryInfo& memory, float* data, const Shape& shape);
 
 // One graph in a session of its own. All its inputs and outputs are float32.
 class Network {
@@ -40,7 +44,7 @@ class Network {
   std::vector<std::string> outputs_;
 };
 
-// The data of a tensor that a network made; checks its type and its size.
-const float* DataOf(const Ort::Value& value, size_t elements, const char* what);
+// Throws ENGINE_MODEL_INVALID unless a network made a tensor of so many numbers.
+void CheckSize(const Ort::Value& value, size_t elements, const char* what);
 
 }  // namespace echomimic
