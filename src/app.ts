@@ -16,6 +16,7 @@ import { roleRoutes } from './role/routes.js';
 import { openData, openSessionServices } from './services.js';
 import { sessionRoutes } from './session/routes.js';
 import type { SessionServices } from './session/services.js';
+import { Orphans } from './task/orphans.js';
 import { tempFileRoutes } from './tempfile/routes.js';
 import { TempFileStore } from './tempfile/store.js';
 
@@ -91,6 +92,9 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       throw new CodedError('REDIS_UNAVAILABLE', 'sessions need a Redis: set REDIS_HOST');
     });
   } else {
+    const orphans = new Orphans(redis, store, config, log);
+    app.addHook('onReady', async () => orphans.start());
+    app.addHook('onClose', () => orphans.stop());
     const services = openSessionServices(config, log, store, redis, data, options.services);
     app.addHook('onClose', () => services.close());
     await app.register(sessionRoutes, services);

@@ -11,6 +11,7 @@ export const errorCodes = {
   FILE_MISSING: { status: 400 },
   FILE_EMPTY: { status: 400 },
   FILE_NOT_FOUND: { status: 404 },
+  FILE_EXISTS: { status: 409 },
   FILE_TOO_LARGE: { status: 413 },
   FORM_TOO_LARGE: { status: 413 },
   FILE_TYPE_UNSUPPORTED: { status: 415 },

@@ -18,8 +18,8 @@ export interface KeeperOptions {
   readonly startMs: number;
   readonly stopMs: number;
   readonly onMessage?: (message: ChildMessage) => void;
-  /** Called when the process is gone, before another one is started. */
-  readonly onExit?: () => Promise<void>;
+  /** Called when the process is gone, before another one is started; `how` is half a sentence. */
+  readonly onExit?: (how: string) => Promise<void>;
 }
 
 const firstWaitMs = 200;
@@ -87,12 +87,12 @@ export class Keeper {
       onNews?.(message as ChildMessage);
     });
     this.#gone = new Promise<void>((resolve) => {
-      const gone = (how: object) => {
+      const gone = (how: Ending) => {
         this.#child = undefined;
         onNews?.('exit');
         if (!this.#stopping) log.error({ process: name, ...how }, 'a process ended unexpectedly');
         if (Date.now() - started > healthyMs) this.#failures = 0;
-        Promise.resolve(this.#options.onExit?.())
+        Promise.resolve(this.#options.onExit?.(describe(how)))
           .catch((err: unknown) => log.error({ err, process: name }, 'clean-up after it failed'))
           .finally(resolve);
       };
@@ -135,4 +135,15 @@ export class Keeper {
     }
     await this.#gone;
   }
+}
+
+interface Ending {
+  readonly code?: number | null;
+  readonly signal?: NodeJS.Signals | null;
+  readonly err?: Error;
+}
+
+function describe({ code, signal, err }: Ending): string {
+  if (err !== undefined) return `it could not be started: ${err.message}`;
+  return signal ? `it was ended by ${signal}` : `it ended with code ${code}`;
 }

@@ -89,7 +89,7 @@ async function serve(queue: WorkerQueue, engine: ClipEngine, encoder: VideoEncod
     try {
       const claim = await queue.claim(raw);
       if (claim === undefined) continue;
-      await queue.setStatus('busy');
+      await queue.setStatus('busy').catch((err: unknown) => log.warn({ err }, 'no status'));
       const context = { config, engine, encoder, queue, log, folder, shutdown: shutdown.signal };
       const fatal = await runJob(claim, context);
       if (fatal !== undefined) await giveUp(fatal);

@@ -74,12 +74,15 @@ export class Supervisor {
       onMessage: (message) => {
         if (message.type === 'hello') worker = message.worker;
       },
-      onExit: async () => {
+      onExit: async (how) => {
         if (worker === undefined) return;
         const gone = worker;
         worker = undefined;
         // A Redis that is away must not hold up the stop; the passes find the task later.
-        await Promise.race([this.#recovery.workerDied(id, gone), sleep(5000, undefined, unref)]);
+        await Promise.race([
+          this.#recovery.workerDied(id, gone, how),
+          sleep(5000, undefined, unref),
+        ]);
       },
     });
   }

@@ -11,6 +11,8 @@ export const keys = {
   suspects: (processing: string) => `${processing}:suspects`,
   /** Sorted set: the processing lists in use, by the time of their worker's last heartbeat. */
   workers: 'task_workers',
+  /** Sorted set: files that attempts without a video may have stored, by the time (s) of their end. */
+  orphans: 'task_orphans',
   recoveryTurn: 'task_recovery_turn',
   /** Sorted set: ids of the devices that have a worker, by the time of its last heartbeat. */
   gpus: 'task_gpus',

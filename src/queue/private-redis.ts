@@ -187,28 +187,40 @@ async function serverPid(redis: Redis): Promise<number | undefined> {
   return match === null ? undefined : Number(match[1]);
 }
 
-/** A server whose parent was killed still holds the append-only file: it is asked to end. */
-async function stopLeftover({ folder, log }: PrivateRedisOptions): Promise<void> {
-  let left: { pid?: unknown; port?: unknown };
+/** Where the server that keeps its data in `folder` answers just now; undefined when none does. */
+export async function runningServer(
+  folder: string,
+): Promise<{ pid: number; host: string; port: number } | undefined> {
+  let told: { pid?: unknown; port?: unknown };
   try {
-    left = JSON.parse(await readFile(join(folder, 'server.json'), 'utf8')) as typeof left;
+    told = JSON.parse(await readFile(join(folder, 'server.json'), 'utf8')) as typeof told;
   } catch {
-    return;
+    return undefined;
   }
-  if (typeof left.pid !== 'number' || typeof left.port !== 'number') return;
-  const redis = probe(left.port);
+  const { pid, port } = told;
+  if (typeof pid !== 'number' || typeof port !== 'number') return undefined;
+  const redis = probe(port);
   try {
-    if ((await serverPid(redis)) !== left.pid) return;
-    log.warn({ pid: left.pid, port: left.port }, 'ending the Redis of a run that was killed');
-    await redis.shutdown('NOSAVE').catch(() => undefined);
-    for (let i = 0; i < 200 && (await accepts(left.port)); i++) {
-      await sleep(25);
-    }
+    return (await serverPid(redis)) === pid ? { pid, host, port } : undefined;
   } catch {
-    // Nothing answers there: nothing is left over.
+    return undefined;
   } finally {
     redis.disconnect();
   }
+}
+
+/** A server whose parent was killed still holds the append-only file: it is asked to end. */
+async function stopLeftover({ folder, log }: PrivateRedisOptions): Promise<void> {
+  const left = await runningServer(folder);
+  if (left === undefined) return;
+  log.warn({ pid: left.pid, port: left.port }, 'ending the Redis of a run that was killed');
+  const redis = probe(left.port);
+  await redis
+    .connect()
+    .then(() => redis.shutdown('NOSAVE'))
+    .catch(() => undefined);
+  redis.disconnect();
+  for (let i = 0; i < 200 && (await accepts(left.port)); i++) await sleep(25);
 }
 
 function accepts(port: number): Promise<boolean> {

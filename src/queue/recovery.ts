@@ -2,11 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
 import type { Log } from '../log.js';
-import { readEntry } from '../task/schema.js';
+import { type Entry, readEntry } from '../task/schema.js';
 import { cancelledHead, failedUpdate } from '../task/update.js';
 import { keys, queueOf, workerOf } from './keys.js';
 import { type Redis, runVerb } from './redis.js';
-import { deadEntry, heartbeatMs, stateFields } from './worker-queue.js';
+import { deadEntry } from './dead.js';
+import { heartbeatMs, stateFields } from './worker-queue.js';
 
 /** A list whose worker has been silent for this long and that is empty is forgotten. */
 const forgetMs = 24 * heartbeatMs;
@@ -64,7 +65,7 @@ export class Recovery {
     const lists = await this.#redis.zrange(keys.workers, '0', '-1', 'WITHSCORES');
     for (let i = 0; i + 1 < lists.length; i += 2) {
       const processing = lists[i] as string;
-      await this.#list(processing, '', total);
+      await this.#list(processing, '', 'it no longer renewed its lease', total);
       const silent = Date.now() - Number(lists[i + 1]) > forgetMs;
       if (silent && (await this.#redis.llen(processing)) === 0) {
         await this.#redis.zrem(keys.workers, processing);
@@ -74,43 +75,71 @@ export class Recovery {
   }
 
   /** Recovers at once what a worker held that is known to be dead. */
-  async workerDied(gpuId: number, worker: string): Promise<Recovered> {
+  async workerDied(gpuId: number, worker: string, how = 'it ended'): Promise<Recovered> {
     const total: Recovered = { requeued: 0, failed: 0 };
     const processing = keys.processing(keys.queue(this.#config, gpuId), worker);
-    await this.#list(processing, `${worker}:`, total);
-    await this.#redis.multi().zrem(keys.workers, processing).del(keys.gpuStatus(gpuId)).exec();
+    await this.#list(processing, `${worker}:`, how, total);
+    await this.#redis.del(keys.gpuStatus(gpuId));
+    // What stays is a copy of a task that runs elsewhere: the passes look after it.
+    if ((await this.#redis.llen(processing)) === 0) {
+      await this.#redis.zrem(keys.workers, processing);
+    }
     return total;
   }
 
-  async #list(processing: string, deadWorker: string, total: Recovered): Promise<void> {
-    const queue = queueOf(processing);
+  async #list(
+    processing: string,
+    deadWorker: string,
+    how: string,
+    total: Recovered,
+  ): Promise<void> {
     // From the end, so that several entries come back to the head of the queue in their order.
-    for (const raw of (await this.#redis.lrange(processing, 0, -1)).reverse()) {
-      const entry = readEntry(raw);
-      const taskId = entry.taskId ?? '';
-      const { maxAttempts, stateMs } = this.#config.tasks;
-      const exhausted = new CodedError(
-        'TASK_ATTEMPTS_EXHAUSTED',
-        `the worker was lost ${maxAttempts} times while it ran this task`,
-      );
-      const update = failedUpdate(entry, 0, exhausted.code, exhausted.message);
-      const outcome = (await runVerb(
-        this.#redis,
-        'recover',
-        [
-          ...[processing, queue, keys.lease(taskId), keys.state(taskId)],
-          ...[keys.suspects(processing), keys.dead(queue)],
-        ],
-        [
-          ...[raw, this.graceMs, deadWorker, maxAttempts, stateMs, this.#config.progressChannel],
-          ...[cancelledHead(taskId), JSON.stringify(update), deadEntry(raw, update)],
-          ...stateFields(update),
-        ],
-      )) as string;
-      if (outcome === 'requeued' || outcome === 'failed' || outcome === 'cancelled') {
+    for (const raw of (await this.#redis.lrangeBuffer(processing, 0, -1)).reverse()) {
+      const entry = readEntry(raw.toString());
+      const { taskId } = entry;
+      try {
+        const outcome = await this.#recover(processing, raw, entry, deadWorker, how);
+        if (outcome !== 'requeued' && outcome !== 'failed' && outcome !== 'cancelled') continue;
         if (outcome !== 'cancelled') total[outcome]++;
-        this.#log.warn({ task: taskId, outcome, worker: workerOf(processing) }, 'task recovered');
+        this.#log.warn(
+          { task: taskId, outcome, worker: workerOf(processing), how },
+          'task recovered',
+        );
+      } catch (err) {
+        // One that cannot be recovered must not keep the others from it.
+        this.#log.warn({ err, task: taskId }, 'could not recover a task; trying again');
       }
     }
+  }
+
+  async #recover(
+    processing: string,
+    raw: Buffer,
+    entry: Entry,
+    deadWorker: string,
+    how: string,
+  ): Promise<string> {
+    const queue = queueOf(processing);
+    const taskId = entry.taskId ?? '';
+    const { maxAttempts, stateMs } = this.#config.tasks;
+    const exhausted = new CodedError(
+      'TASK_ATTEMPTS_EXHAUSTED',
+      `the worker was lost ${maxAttempts} times while it ran this task, the last time because ${how}`,
+    );
+    const update = failedUpdate(entry, 0, exhausted.code, exhausted.message);
+    return (await runVerb(
+      this.#redis,
+      'recover',
+      [
+        ...[processing, queue, keys.lease(taskId), keys.state(taskId)],
+        ...[keys.suspects(processing), keys.dead(queue)],
+      ],
+      [
+        ...[raw, this.graceMs, deadWorker, maxAttempts, stateMs, this.#config.progressChannel],
+        ...[cancelledHead(taskId), JSON.stringify(update)],
+        deadEntry(raw, update, workerOf(processing)),
+        ...stateFields(update),
+      ],
+    )) as string;
   }
 }

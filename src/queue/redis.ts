@@ -77,7 +77,8 @@ export type Verb =
   | 'submit'
   | 'place'
   | 'adopt'
-  | 'cancel';
+  | 'cancel'
+  | 'requeue';
 
 /** Verbs that look at all devices need to know what these are. */
 const scheduling: ReadonlySet<Verb> = new Set<Verb>(['submit', 'place', 'cancel']);
@@ -97,12 +98,34 @@ function sourceOf(verb: Verb): { text: string; sha: string } {
   return source;
 }
 
+/** Errors of a Redis that will take writes later: full, read-only, still loading. */
+const passing =
+  /(?:^|-)(?:OOM|MISCONF|READONLY|LOADING|BUSY|MASTERDOWN|NOREPLICAS|CLUSTERDOWN|TRYAGAIN) /;
+const againMs = 500;
+
+export function willPass(error: unknown): boolean {
+  return passing.test((error as Error).message);
+}
+
+/** Tries again for as long as Redis answers that it cannot just now, as it waits for one that is away. */
+export async function patiently<T>(log: Log, ask: () => Promise<T>): Promise<T> {
+  for (let isFirst = true; ; isFirst = false) {
+    try {
+      return await ask();
+    } catch (err) {
+      if (!willPass(err)) throw err;
+      if (isFirst) log.warn({ err }, 'Redis takes no writes; trying again until it does');
+      await sleep(againMs);
+    }
+  }
+}
+
 /** Runs the Lua script of a verb. Every one of them may be sent twice without harm. */
 export async function runVerb(
   redis: Redis,
   verb: Verb,
   keyNames: readonly string[],
-  args: readonly (string | number)[],
+  args: readonly (string | number | Buffer)[],
 ): Promise<unknown> {
   const { text, sha } = sourceOf(verb);
   const parameters = [...keyNames, ...args];

@@ -1,9 +1,10 @@
+import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
 import type { Log } from '../log.js';
-import { type Entry, readEntry } from '../task/schema.js';
+import { type Entry, brokenEntry, readEntry } from '../task/schema.js';
 import {
   cancelledHead,
   cancelledMessage,
@@ -13,8 +14,9 @@ import {
   type TaskUpdate,
 } from '../task/update.js';
 import { cancelTask, readControl } from './cancel.js';
+import { deadEntry } from './dead.js';
 import { keys } from './keys.js';
-import { type Redis, connectRedis, runVerb } from './redis.js';
+import { type Redis, connectRedis, patiently, runVerb, willPass } from './redis.js';
 
 /** How long a worker's own keys outlive its last heartbeat. */
 export const heartbeatMs = 5_000;
@@ -30,6 +32,8 @@ export interface Claim {
   readonly taskId: string;
   readonly token: string;
   readonly attempt: number;
+  /** Of the video that this attempt stores; without a completion it is deleted. */
+  readonly videoId: string;
   /** Aborted with TASK_CANCELLED, which the worker then fails the task with. */
   readonly cancelled: AbortSignal;
 }
@@ -44,16 +48,6 @@ export function stateFields(update: TaskUpdate, extra: Record<string, string> = 
     if (name !== 'timestamp') fields[name] = String(value);
   }
   return Object.entries(fields).flat();
-}
-
-export function deadEntry(raw: string, update: TaskUpdate): string {
-  return JSON.stringify({
-    task_id: update.task_id,
-    code: update.code,
-    error: update.error,
-    at: update.timestamp,
-    raw: raw.slice(0, 64 * 1024),
-  });
 }
 
 /** One worker's side of a queue: takes entries, keeps them leased, ends each exactly once. */
@@ -130,17 +124,14 @@ export class WorkerQueue {
       try {
         // Recovery must know the list before anything can be in it.
         if (Date.now() - this.#lastBeat > 2 * heartbeatMs) await this.#beat();
-        const left = await this.redis.lindex(this.processing, 0);
-        if (left !== null) return left;
-        if (this.#isStopping()) break;
-        const raw = await this.#blocking.blmove(
-          this.queue,
-          this.processing,
-          'LEFT',
-          'RIGHT',
-          blockSeconds,
-        );
-        if (raw !== null) return raw;
+        let raw = await this.redis.lindexBuffer(this.processing, 0);
+        if (raw === null && !this.#isStopping()) {
+          const lists = [this.queue, this.processing] as const;
+          raw = await this.#blocking.blmoveBuffer(...lists, 'LEFT', 'RIGHT', blockSeconds);
+        }
+        if (raw === null) continue;
+        if (isUtf8(raw)) return raw.toString();
+        await this.#reject(raw, brokenEntry(raw.toString(), 'the task is not UTF-8'));
       } catch (err) {
         if (this.#isStopping()) break;
         this.#log.warn({ err }, 'could not take a task; trying again');
@@ -203,15 +194,16 @@ export class WorkerQueue {
     const entry = readEntry(raw);
     const { taskId } = entry;
     if (taskId === undefined) {
-      await this.#reject(raw, entry);
+      await this.#reject(Buffer.from(raw), entry);
       return undefined;
     }
-    const token = `${this.worker}:${randomUUID()}`;
+    const videoId = randomUUID();
+    const token = `${this.worker}:${videoId}`;
     const update = progressUpdate(entry, 'processing', 0, 'a worker has taken the task');
     // Known before the claim, so that no cancellation falls between the two.
     const abort = new AbortController();
     this.#claims.set(taskId, { token, abort });
-    const [outcome, attempt] = (await runVerb(
+    const claiming = runVerb(
       this.redis,
       'claim',
       [this.processing, keys.lease(taskId), keys.state(taskId), keys.suspects(this.processing)],
@@ -220,25 +212,42 @@ export class WorkerQueue {
         ...[this.#config.progressChannel, cancelledHead(taskId), JSON.stringify(update)],
         ...stateFields(update, { queue: this.queue, worker: this.worker }),
       ],
-    )) as [string, number];
+    );
+    let claimed: [string, number];
+    try {
+      claimed = (await claiming) as [string, number];
+    } catch (error) {
+      this.#claims.delete(taskId);
+      if (!isReply(error) || willPass(error)) throw error;
+      // A key of its state's name is something else: the next entry must not wait for that.
+      const problem = new CodedError('INTERNAL', `Redis: ${(error as Error).message}`);
+      await this.#reject(Buffer.from(raw), { ...entry, problem });
+      return undefined;
+    }
+    const [outcome, attempt] = claimed;
     this.#log.info({ task: taskId, outcome, attempt }, 'claim');
     if (outcome === 'claimed') {
-      return { raw, entry, taskId, token, attempt, cancelled: abort.signal };
+      return { raw, entry, taskId, token, attempt, videoId, cancelled: abort.signal };
     }
     this.#claims.delete(taskId);
     return undefined;
   }
 
-  async #reject(raw: string, entry: Entry): Promise<void> {
+  async #reject(raw: Buffer, entry: Entry): Promise<void> {
     const problem = entry.problem as CodedError;
     const update = failedUpdate(entry, 0, problem.code, problem.message);
     await runVerb(
       this.redis,
       'reject',
       [this.processing, keys.dead(this.queue)],
-      [raw, this.#config.progressChannel, JSON.stringify(update), deadEntry(raw, update)],
+      [
+        raw,
+        this.#config.progressChannel,
+        JSON.stringify(update),
+        deadEntry(raw, update, this.worker),
+      ],
     );
-    this.#log.warn({ code: problem.code, reason: problem.message }, 'entry without a task refused');
+    this.#log.warn({ code: problem.code, reason: problem.message }, 'entry refused');
   }
 
   /** False when the task is no longer ours; true for a cancelled one, which is ours to end. */
@@ -246,8 +255,14 @@ export class WorkerQueue {
     return (await this.#own('renew', claim, [this.#config.tasks.leaseMs])) !== 'lost';
   }
 
+  /** A report that Redis refuses is left out: the next one, or the end, says more. */
   async report(claim: Claim, update: TaskUpdate): Promise<boolean> {
-    return (await this.#own('report', claim, this.#sending(update, []))) !== 'lost';
+    try {
+      return (await this.#own('report', claim, this.#sending(update, []))) !== 'lost';
+    } catch (err) {
+      this.#log.warn({ err, task: claim.taskId }, 'could not report');
+      return true;
+    }
   }
 
   /** False when the task is no longer ours, or cancelled: its signal tells which. */
@@ -259,7 +274,8 @@ export class WorkerQueue {
   /** A task that was cancelled fails with that, whatever else is wrong with it. */
   async fail(claim: Claim, progress: number, error: CodedError): Promise<boolean> {
     const update = failedUpdate(claim.entry, progress, error.code, error.message);
-    const buried = error.code === 'TASK_MALFORMED' ? deadEntry(claim.raw, update) : '';
+    const buried =
+      error.code === 'TASK_MALFORMED' ? deadEntry(Buffer.from(claim.raw), update, this.worker) : '';
     const outcome = await this.#finish(claim, update, buried);
     if (outcome !== 'cancelled') return outcome === 'done';
     return this.fail(claim, progress, new CodedError('TASK_CANCELLED', cancelledMessage));
@@ -295,7 +311,9 @@ export class WorkerQueue {
   ): Promise<Outcome> {
     const { taskId, token, raw } = claim;
     const names = [keys.lease(taskId), keys.state(taskId), this.processing, ...moreKeys];
-    const answer = await runVerb(this.redis, verb, names, [token, raw, ...args]);
+    const answer = await patiently(this.#log, () =>
+      runVerb(this.redis, verb, names, [token, raw, ...args]),
+    );
     const isOurs = this.#claims.get(taskId)?.token === token;
     if (answer === -1 && isOurs) this.#cancel(taskId);
     const isOver = answer === 0 || (answer === 1 && (verb === 'finish' || verb === 'handback'));
@@ -313,8 +331,8 @@ export class WorkerQueue {
   }
 
   async #part(): Promise<void> {
-    for (const raw of await this.redis.lrange(this.processing, 0, -1)) {
-      const taskId = readEntry(raw).taskId ?? '';
+    for (const raw of await this.redis.lrangeBuffer(this.processing, 0, -1)) {
+      const taskId = readEntry(raw.toString()).taskId ?? '';
       await runVerb(
         this.redis,
         'handback',
@@ -337,4 +355,9 @@ export class WorkerQueue {
     this.#control.disconnect();
     this.redis.disconnect();
   }
+}
+
+/** Whether it is Redis that said so; not a line that broke. */
+function isReply(error: unknown): boolean {
+  return (error as Error).name === 'ReplyError';
 }

@@ -49,7 +49,10 @@ const hints: Record<string, string> = {
 /** Reads one entry of the queue. Never throws: what is wrong stands in `problem`. */
 export function readEntry(raw: string): Entry {
   if (raw.length > maxTaskBytes) {
-    return broken(raw, `a task has at most ${maxTaskBytes} characters, this one ${raw.length}`);
+    return brokenEntry(
+      raw,
+      `a task has at most ${maxTaskBytes} characters, this one ${raw.length}`,
+    );
   }
   let value: unknown;
   try {
@@ -58,10 +61,10 @@ export function readEntry(raw: string): Entry {
     // Python writes NaN and Infinity, which JSON lacks: read around them, then refuse the field.
     value = parseWithoutNumbersThatAreNone(raw);
     if (value === undefined)
-      return broken(raw, `the task is not JSON: ${(error as Error).message}`);
+      return brokenEntry(raw, `the task is not JSON: ${(error as Error).message}`);
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return broken(raw, 'the task is JSON, but not an object');
+    return brokenEntry(raw, 'the task is JSON, but not an object');
   }
   const given = Object.fromEntries(Object.entries(value).filter(([, member]) => member !== null));
   const named = {
@@ -95,7 +98,8 @@ function brief(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 60)}...` : text;
 }
 
-function broken(raw: string, message: string): Entry {
+/** What can be said of an entry that is no task at all. */
+export function brokenEntry(raw: string, message: string): Entry {
   const find = (member: string) => {
     const match = new RegExp(`"${member}"\\s*:\\s*"([^"\\\\]{1,200})"`).exec(
       raw.slice(0, maxTaskBytes),

@@ -7,7 +7,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import * as contentDisposition from 'content-disposition';
 import { Type } from 'typebox';
 import { CodedError } from '../errors.js';
-import { type FileRecord, type TempFileStore, tooLarge } from './store.js';
+import { type FileRecord, type TempFileStore, fileIdPattern, tooLarge } from './store.js';
 
 export interface TempFileRoutesOptions {
   readonly store: TempFileStore;
@@ -19,6 +19,7 @@ const multipartOverheadBytes = 64 * 1024;
 const drainBytes = 64 * 1024 * 1024;
 const drainMs = 15_000;
 const idParameter = Type.Object({ id: Type.String({ maxLength: 200 }) });
+const chosenId = Type.Object({ file_id: Type.Optional(Type.String({ pattern: fileIdPattern })) });
 
 export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = async (
   app,
@@ -48,7 +49,7 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
 
   app.addHook('onError', async (request) => drain(request.raw));
 
-  app.post('/upload', async (request) => {
+  app.post('/upload', { schema: { querystring: chosenId } }, async (request) => {
     const announced = Number(request.headers['content-length'] ?? 0);
     if (announced > store.maxUploadBytes + multipartOverheadBytes) {
       throw tooLarge(undefined, store.maxUploadBytes);
@@ -64,7 +65,9 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
           part.file.resume();
           continue;
         }
-        record = await store.save(part.file, part.filename ?? '');
+        record = await store.save(part.file, part.filename ?? '', {
+          ...(request.query.file_id === undefined ? {} : { id: request.query.file_id }),
+        });
         if (part.file.truncated) throw tooLarge(undefined, store.maxUploadBytes);
       }
     } catch (error) {

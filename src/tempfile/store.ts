@@ -51,7 +51,8 @@ export interface SaveOptions {
   readonly isDurable?: boolean;
 }
 
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+export const fileIdPattern = '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+const uuid = new RegExp(fileIdPattern);
 const partName = /\.([A-Za-z0-9-]+)\.(\d+)\.part$/;
 /** Another process may still be writing its unfinished folder: it is left alone for this long. */
 const foreignPartMs = 3_600_000;
@@ -78,13 +79,16 @@ export class TempFileStore {
     await mkdir(this.#options.folder, { recursive: true, mode: 0o700 });
   }
 
-  /** Stores a stream; refuses with a code, leaving nothing behind. */
+  /**
+   * Stores a stream; refuses with a code, leaving nothing behind. The same content under the same
+   * `id` again is the same file; other content is FILE_EXISTS.
+   */
   async save(
     source: AsyncIterable<Uint8Array>,
     originalName: string,
     { id = randomUUID(), isDurable = true }: SaveOptions = {},
   ): Promise<FileRecord> {
-    const part = this.#partPath(id);
+    const part = this.#partPath(`${id}-${randomUUID()}`);
     this.#active.add(part);
     try {
       await mkdir(part, { mode: 0o700 });
@@ -105,8 +109,7 @@ export class TempFileStore {
         expiresAt: now + this.#options.expiryMs,
       };
       await writeMeta(join(part, 'meta.json'), JSON.stringify(record), isDurable);
-      await rename(part, join(this.#options.folder, id));
-      return record;
+      return await this.#appear(part, record);
     } catch (error) {
       await rm(part, { recursive: true, force: true });
       throw (error as NodeJS.ErrnoException).code === 'ENOSPC'
@@ -114,6 +117,29 @@ export class TempFileStore {
         : error;
     } finally {
       this.#active.delete(part);
+    }
+  }
+
+  /** Gives a finished part its name, unless a file is there already. */
+  async #appear(part: string, record: FileRecord): Promise<FileRecord> {
+    const { id } = record;
+    for (;;) {
+      try {
+        await rename(part, join(this.#options.folder, id));
+        return record;
+      } catch (error) {
+        if (!isTaken(error)) throw error;
+      }
+      const other = await this.find(id);
+      if (other === undefined) {
+        await this.#discard(id);
+        continue;
+      }
+      if (other.sha256 !== record.sha256) {
+        throw new CodedError('FILE_EXISTS', `there is another file ${id}: choose another id`);
+      }
+      await rm(part, { recursive: true, force: true });
+      return other;
     }
   }
 
@@ -240,6 +266,11 @@ export class TempFileStore {
 interface Received extends Content {
   readonly bytes: number;
   readonly sha256: string;
+}
+
+function isTaken(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ENOTEMPTY' || code === 'EEXIST';
 }
 
 function unsupported(): CodedError {

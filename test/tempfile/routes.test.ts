@@ -268,3 +268,29 @@ void t.test('ids survive a restart; a delete during a download lets it finish', 
   t.equal(removed.status, 200);
   t.ok(Buffer.from(await response.arrayBuffer()).equals(wav));
 });
+
+void t.test('a file under an id of the sender: sent twice, it is there once', async (t) => {
+  const { url, files } = await startApp(t);
+  const id = noSuchId;
+  const send = (content: Uint8Array<ArrayBuffer>, fileId: string) =>
+    fetch(`${url}/api/tempfile/upload?file_id=${fileId}`, { method: 'POST', body: form(content) });
+  const form = (content: Uint8Array<ArrayBuffer>) => {
+    const body = new FormData();
+    body.append('file', new Blob([content]), 'a.wav');
+    return body;
+  };
+  const both = await Promise.all([send(tone(0.1), id), send(tone(0.1), id)]);
+  for (const answer of both) {
+    t.equal(answer.status, 200);
+    t.match(await answer.json(), { success: true, file_id: id });
+  }
+  const other = await send(tone(0.2), id);
+  t.equal(other.status, 409);
+  t.match(await other.json(), { success: false, code: 'FILE_EXISTS' });
+  const malformed = await send(tone(0.1), '../elsewhere');
+  t.equal(malformed.status, 400);
+  await malformed.arrayBuffer();
+  t.same(await files(), [id], 'nothing else is left');
+  const back = await fetch(`${url}/api/tempfile/download/${id}`);
+  t.same(new Uint8Array(await back.arrayBuffer()), tone(0.1));
+});

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer, request as http } from 'node:http';
 import { join } from 'node:path';
@@ -34,7 +35,11 @@ void t.test('transfers', async (t) => {
     await transfers.download(id.toUpperCase(), path, image);
     t.ok((await readFile(path)).equals(png));
     const [film] = encoded(folder, [['film.mp4', ['-map', '0:a', '-map', '1:v']]]);
-    const sent = await transfers.upload(join(folder, 'film.mp4'), 'video.mp4');
+    const videoId = randomUUID();
+    const sent = await transfers.upload(join(folder, 'film.mp4'), 'video.mp4', videoId);
+    t.equal(sent, videoId);
+    const again = await transfers.upload(join(folder, 'film.mp4'), 'video.mp4', videoId);
+    t.equal(again, videoId, 'sent twice, it is there once');
     const back = await fetch(`${url}/api/tempfile/download/${sent}`, {
       headers: { authorization },
     });
@@ -57,7 +62,7 @@ void t.test('transfers', async (t) => {
       code: 'FILE_TOO_LARGE',
     });
     await writeFile(path, 'no video at all');
-    await t.rejects(transfers.upload(path, 'v.mp4'), {
+    await t.rejects(transfers.upload(path, 'v.mp4', randomUUID()), {
       code: 'TASK_UPLOAD_FAILED',
       message: /415/,
     });
@@ -158,7 +163,7 @@ void t.test('transfers', async (t) => {
         if (stage === stages[round % 3]) stop.abort(new Error('cancelled'));
       };
       const transfers = client(`http://127.0.0.1:${port}`, 20, stop.signal);
-      await t.rejects(transfers.upload(film, 'video.mp4'), { message: 'cancelled' });
+      await t.rejects(transfers.upload(film, 'video.mp4', randomUUID()), { message: 'cancelled' });
     }
     await until(async () => (await files()).length <= before.length, 'nothing stays');
     t.same(new Set(await files()), new Set(before));

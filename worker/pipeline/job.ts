@@ -62,7 +62,8 @@ export async function runJob(claim: Claim, context: JobContext): Promise<CodedEr
     if (task === undefined) throw problem ?? new CodedError('INTERNAL', 'the task was not read');
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const transfers = new Transfers(config, signal);
-    const videoId = await makeAndUpload(task, folder, transfers, reporter, context, signal);
+    const video = await makeVideoOf(task, folder, transfers, reporter, context, signal);
+    const videoId = await transfers.upload(video, 'video.mp4', claim.videoId);
     await reporter.close();
     if (await queue.complete(claim, videoId)) {
       log.info({ video: videoId }, 'task completed');
@@ -81,7 +82,8 @@ export async function runJob(claim: Claim, context: JobContext): Promise<CodedEr
   }
 }
 
-async function makeAndUpload(
+/** The path of the finished video. */
+async function makeVideoOf(
   task: Task,
   folder: string,
   transfers: Transfers,
@@ -125,7 +127,7 @@ async function makeAndUpload(
   const { frames, seed, face, milliseconds } = result;
   log.info({ frames, seed: String(seed), face, milliseconds }, 'rendered');
   reporter.update('merging_audio', 97, 'storing the video');
-  return transfers.upload(outPath, 'video.mp4');
+  return outPath;
 }
 
 /** What becomes of a task whose work did not end with a video; a failure that is fatal to us. */

@@ -61,8 +61,11 @@ export class Transfers {
     );
   }
 
-  /** Uploads a video and returns its id. When this is aborted, no video stays on the server. */
-  async upload(path: string, name: string): Promise<string> {
+  /**
+   * Uploads a video under the id, however often the line breaks, and returns the id that it has.
+   * When this is aborted, no video stays on the server.
+   */
+  async upload(path: string, name: string, videoId: string): Promise<string> {
     return this.#patiently(
       'TASK_UPLOAD_FAILED',
       'the video could not be uploaded',
@@ -70,7 +73,11 @@ export class Transfers {
         const { size } = await stat(path);
         const upload = new Upload(path, name, size, signal);
         try {
-          const response = await this.#fetch('upload', upload.line, upload.request());
+          const response = await this.#fetch(
+            `upload?file_id=${videoId}`,
+            upload.line,
+            upload.request(),
+          );
           const answer: unknown = await new Response(await this.#checked(response)).json();
           if (!Value.Check(uploadAnswer, answer)) {
             throw new CodedError(

@@ -31,6 +31,7 @@ elseif is_cancelled(state) then
   return {'cancelled', 0}
 end
 
+abandon(state)
 local attempt = redis.call('HINCRBY', state, 'attempts', 1)
 redis.call('SET', lease, token, 'PX', lease_ms)
 redis.call('HDEL', suspects, fingerprint)

@@ -8,6 +8,7 @@ if is_cancelled(state) and cjson.decode(ARGV[5]).code ~= 'TASK_CANCELLED' then r
 redis.call('LREM', processing, 1, raw)
 redis.call('DEL', lease)
 redis.call('HSET', state, 'finished_by', token)
+if cjson.decode(ARGV[5]).status ~= 'completed' then abandon(state) end
 publish(state, ARGV[4], ARGV[3], ARGV[5], {unpack(ARGV, 7)})
-if ARGV[6] ~= '' then bury(KEYS[4], ARGV[6]) end
+if ARGV[6] ~= '' then bury(KEYS[4], ARGV[6], tries(state)) end
 return 1

@@ -7,8 +7,9 @@ if token == '' then
 elseif not holds(lease, state, processing, token, raw) then
   return 0
 end
+local is_unwanted = is_cancelled(state)
 if redis.call('LREM', processing, 1, raw) == 0 then return 0 end
-if is_cancelled(state) then
+if is_unwanted then
   redis.call('DEL', lease)
   end_cancelled(state, channel, state_ms, cancelled)
   return -1
@@ -17,6 +18,6 @@ redis.call('LPUSH', queue, raw)
 if token ~= '' then
   redis.call('DEL', lease)
   redis.call('HINCRBY', state, 'handed_back', 1)
-  redis.call('HSET', state, 'token', '')
+  abandon(state)
 end
 return 1

@@ -1,6 +1,10 @@
 -- Shared by every verb. A task's state hash is written in the same script as the publish, so that
 -- a reader who missed messages finds in the hash what the last one said.
 
+-- A Redis that takes no writes (full, read-only) says so at the first one, and this one changes
+-- nothing: without it, one that is full would let a script take an entry away and then stop it.
+redis.call('SETRANGE', 'task_probe', 0, '')
+
 local function is_terminal(status)
   return status == 'completed' or status == 'failed'
 end
@@ -10,6 +14,15 @@ local function holds(lease, state, processing, token, raw)
   local owner = redis.call('GET', lease)
   if owner then return owner == token end
   return redis.call('HGET', state, 'token') == token and redis.call('LPOS', processing, raw) ~= false
+end
+
+-- The attempt of now ends without a video: what its worker stores all the same is to be deleted.
+local function abandon(state)
+  local token = redis.call('HGET', state, 'token')
+  if not token then return end
+  local video = string.match(token, '[^:]+$')
+  if video then redis.call('ZADD', 'task_orphans', redis.call('TIME')[1], video) end
+  redis.call('HSET', state, 'token', '')
 end
 
 -- `message` is a JSON object; it gets the number of the attempt and a growing `seq`.
@@ -26,14 +39,20 @@ local function publish(state, channel, state_ms, message, fields)
   redis.call('PUBLISH', channel, record(state, state_ms, message, fields))
 end
 
-local function bury(dead, entry)
-  redis.call('LPUSH', dead, entry)
-  redis.call('LTRIM', dead, 0, 9999)
-end
-
 -- `message`, a JSON object, with more members: a string like '"a":1,"b":2'.
 local function extended(message, members)
   return string.sub(message, 1, -2) .. ',' .. members .. '}'
+end
+
+-- How often a task was tried; a hand-back does not count.
+local function tries(state)
+  local known = redis.call('HMGET', state, 'attempts', 'handed_back')
+  return tonumber(known[1] or 0) - tonumber(known[2] or 0)
+end
+
+local function bury(dead, entry, attempts)
+  redis.call('LPUSH', dead, extended(entry, '"attempts":' .. attempts))
+  redis.call('LTRIM', dead, 0, 9999)
 end
 
 local function fields_of(message)
@@ -61,7 +80,7 @@ local function end_cancelled(state, channel, state_ms, message, session)
     message,
     '"session_id":' .. whose .. ',"progress":' .. progress .. ',"percentage":' .. progress
   )
-  redis.call('HSET', state, 'token', '')
+  abandon(state)
   publish(state, channel, state_ms, full, fields_of(full))
 end
 

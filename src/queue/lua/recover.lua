@@ -25,21 +25,26 @@ if dead_worker == '' then
   if now - marked < tonumber(grace_ms) then return 'waiting' end
 end
 
+local status = redis.pcall('HGET', state, 'status')
 redis.call('HDEL', suspects, fingerprint)
 if redis.call('LREM', processing, 1, raw) == 0 then return 'gone' end
 redis.call('DEL', lease)
+if type(status) == 'table' then
+  -- Somebody else's key has that name: whoever claims the task says so.
+  redis.call('LPUSH', queue, raw)
+  return 'requeued'
+end
 if is_cancelled(state) then
   end_cancelled(state, channel, state_ms, cancelled)
   return 'cancelled'
 end
-local known = redis.call('HMGET', state, 'attempts', 'handed_back', 'status')
-local attempts = tonumber(known[1] or 0) - tonumber(known[2] or 0)
-if attempts >= tonumber(max_attempts) and not is_terminal(known[3]) then
-  redis.call('HSET', state, 'token', '')
+local is_over = is_terminal(status)
+if tries(state) >= tonumber(max_attempts) and not is_over then
+  abandon(state)
   publish(state, channel, state_ms, message, {unpack(ARGV, 10)})
-  bury(dead, dead_entry)
+  bury(dead, dead_entry, tries(state))
   return 'failed'
 end
 redis.call('LPUSH', queue, raw)
-if known[3] then redis.call('HSET', state, 'token', '') end
+if not is_over then abandon(state) end
 return 'requeued'

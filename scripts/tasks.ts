@@ -1,0 +1,175 @@
+import { join } from 'node:path';
+import { type Config, loadConfig } from '../src/config.js';
+import { CodedError, codeOf } from '../src/errors.js';
+import { type Log, createLog } from '../src/log.js';
+import { cancelTask } from '../src/queue/cancel.js';
+import { type DeadTask, deadTasks, dropDead, knownDevices, requeue } from '../src/queue/dead.js';
+import { keys, queueOf } from '../src/queue/keys.js';
+import { runningServer } from '../src/queue/private-redis.js';
+import { type Redis, checkRedis, connectRedis } from '../src/queue/redis.js';
+import { readEntry } from '../src/task/schema.js';
+
+const usage = `npm run tasks -- queues                      what waits, runs and is dead, per queue
+npm run tasks -- cancel TASK_ID              cancels a task, whoever pushed it
+npm run tasks -- dead list                   tasks that nobody tries again, and why
+npm run tasks -- dead show ID                all that is known of one, and what was pushed
+npm run tasks -- dead requeue ID [DEVICE]    queues it again as it was pushed, its attempts at 0
+npm run tasks -- dead requeue --all
+npm run tasks -- dead drop ID                forgets it
+npm run tasks -- dead drop --all
+ID is that of the list, or a task_id: then the newest of that task is meant.`;
+
+interface Service {
+  readonly redis: Redis;
+  readonly config: Config;
+}
+
+async function queues({ redis, config }: Service): Promise<void> {
+  const running = new Map<string, string[]>();
+  for (const processing of await redis.zrange(keys.workers, '0', '-1')) {
+    const queue = queueOf(processing);
+    const lines = running.get(queue) ?? [];
+    running.set(queue, lines);
+    for (const raw of await redis.lrange(processing, 0, -1)) {
+      lines.push(await describeRunning(redis, raw));
+    }
+  }
+  let isEmpty = true;
+  for (const gpuId of await knownDevices(redis, config)) {
+    const queue = keys.queue(config, gpuId);
+    const [status, waiting, dead] = await Promise.all([
+      redis.get(keys.gpuStatus(gpuId)),
+      redis.llen(queue),
+      redis.llen(keys.dead(queue)),
+    ]);
+    const lines = running.get(queue) ?? [];
+    if (status === null && waiting + dead + lines.length === 0) continue;
+    isEmpty = false;
+    console.log(`${queue}  ${status ?? 'no worker'}  ${waiting} waiting  ${dead} dead`);
+    for (const line of lines) console.log(`  ${line}`);
+  }
+  if (isEmpty) console.log('no worker, and no task');
+}
+
+async function describeRunning(redis: Redis, raw: string): Promise<string> {
+  const { taskId = 'unnamed' } = readEntry(raw);
+  const state = await redis.hmget(keys.state(taskId), 'status', 'progress', 'attempts', 'worker');
+  const [status, progress, attempts, worker] = state.map((value) => value ?? '-');
+  return `${taskId}  ${status} ${progress} %  attempt ${attempts}  ${worker}`;
+}
+
+async function cancel({ redis, config }: Service, [taskId = '']: string[]): Promise<void> {
+  console.log(`${taskId}  ${await cancelTask(redis, config, taskId)}`);
+}
+
+async function list({ redis, config }: Service): Promise<void> {
+  const all = await deadTasks(redis, config);
+  for (const dead of all) console.log(describeDead(dead));
+  if (all.length === 0) console.log('no task is dead');
+}
+
+function describeDead({ id, task_id, queue, code, error, at, attempts, worker }: DeadTask): string {
+  const tried = `${attempts ?? '?'} attempt${attempts === 1 ? '' : 's'}`;
+  const where = `${queue}  ${worker ?? 'unknown worker'}`;
+  return `${id}  ${task_id || 'unnamed'}  ${at}  ${tried}  ${where}\n  ${code}: ${error}`;
+}
+
+async function show(service: Service, [id = '']: string[]): Promise<void> {
+  const [dead] = await find(service, id);
+  if (dead === undefined) return;
+  console.log(describeDead(dead));
+  if (dead.incomplete === true) console.log('  what follows is only a part of what was pushed');
+  console.log(dead.raw);
+}
+
+async function requeueDead(service: Service, [id = '', device]: string[]): Promise<void> {
+  const { redis, config } = service;
+  const queue = device === undefined ? undefined : keys.queue(config, Number(device));
+  // The oldest first, as they came.
+  for (const dead of (await find(service, id)).reverse()) {
+    const named = `${dead.id}  ${dead.task_id || 'unnamed'}`;
+    try {
+      await requeue(redis, dead, queue);
+      console.log(`${named}  queued on ${queue ?? dead.queue}`);
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      complain(error);
+    }
+  }
+}
+
+async function drop(service: Service, [id = '']: string[]): Promise<void> {
+  for (const dead of await find(service, id)) {
+    if (await dropDead(service.redis, dead)) {
+      console.log(`${dead.id}  ${dead.task_id || 'unnamed'}  dropped`);
+    }
+  }
+}
+
+async function find({ redis, config }: Service, id: string): Promise<DeadTask[]> {
+  const all = await deadTasks(redis, config);
+  if (id === '--all') return all;
+  const found = all.find((dead) => dead.id === id) ?? all.find(({ task_id }) => task_id === id);
+  if (found !== undefined) return [found];
+  throw new CodedError('NOT_FOUND', `no dead task is "${id}": "dead list" shows them`);
+}
+
+type Command = (service: Service, args: string[]) => Promise<void>;
+
+/** What a command is called, and how many words may follow. */
+const commands: readonly [words: string, least: number, most: number, run: Command][] = [
+  ['queues', 0, 0, queues],
+  ['cancel', 1, 1, cancel],
+  ['dead list', 0, 0, list],
+  ['dead show', 1, 1, show],
+  ['dead requeue', 1, 2, requeueDead],
+  ['dead drop', 1, 1, drop],
+];
+
+/** The Redis that the settings name, or that of the service which runs from this data folder. */
+async function openRedis(config: Config, log: Log): Promise<Service> {
+  let found = config;
+  if (!config.redis.named) {
+    const server = await runningServer(join(config.dataFolder, 'redis'));
+    if (server === undefined) {
+      throw new CodedError(
+        'REDIS_UNAVAILABLE',
+        `no service runs from ${config.dataFolder}: start it, or name its DATA_DIR or REDIS_HOST`,
+      );
+    }
+    found = { ...config, redis: { ...config.redis, host: server.host, port: server.port } };
+  }
+  await checkRedis(found, log, 5000);
+  return { redis: connectRedis(found, log), config: found };
+}
+
+function complain(error: unknown): void {
+  console.error(`${codeOf(error)}: ${(error as Error).message}`);
+  process.exitCode = 1;
+}
+
+/** `npm run tasks`: for whoever runs the server; no worker and no API needs to be there. */
+async function main(words: string[]): Promise<void> {
+  const given = words.join(' ');
+  const command = commands.find(([name]) => given === name || given.startsWith(`${name} `));
+  const [name = '', least = 0, most = 0, run] = command ?? [];
+  const args = words.slice(name.split(' ').length);
+  const isDevice = args[1] === undefined || /^\d{1,5}$/.test(args[1]);
+  if (run === undefined || args.length < least || args.length > most || !isDevice) {
+    console.error(usage);
+    process.exitCode = words.length === 0 || given === '--help' ? 0 : 2;
+    return;
+  }
+  const service = await openRedis(loadConfig(), createLog('warn'));
+  try {
+    await run(service, args);
+  } finally {
+    service.redis.disconnect();
+  }
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  complain(error);
+}

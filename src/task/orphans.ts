@@ -1,0 +1,59 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Config } from '../config.js';
+import type { Log } from '../log.js';
+import { keys } from '../queue/keys.js';
+import type { Redis } from '../queue/redis.js';
+import type { TempFileStore } from '../tempfile/store.js';
+
+const lookMs = 2_000;
+/** Beyond the time that a transfer may take: for clocks that differ, and for the last write. */
+const graceMs = 60_000;
+
+/**
+ * Deletes the videos of attempts that ended without completing their task: of workers that died
+ * between upload and completion, or that could not delete the video themselves.
+ */
+export class Orphans {
+  readonly #redis: Redis;
+  readonly #store: TempFileStore;
+  readonly #config: Config;
+  readonly #log: Log;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<unknown> | undefined;
+
+  constructor(redis: Redis, store: TempFileStore, config: Config, log: Log) {
+    this.#redis = redis;
+    this.#store = store;
+    this.#config = config;
+    this.#log = log;
+  }
+
+  start(): void {
+    const look = () => {
+      this.#running ??= this.look()
+        .catch((err: unknown) => this.#log.warn({ err }, 'orphans were not deleted; trying again'))
+        .finally(() => (this.#running = undefined));
+    };
+    look();
+    this.#timer = setInterval(look, lookMs).unref();
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await Promise.race([this.#running, sleep(2000, undefined, { ref: false })]);
+  }
+
+  /** One that is not there yet may still be on its way: it is looked for as long as that may take. */
+  async look(): Promise<void> {
+    const { transferMs } = this.#config.tasks;
+    const waiting = await this.#redis.zrange(keys.orphans, '0', '-1', 'WITHSCORES');
+    const gone: string[] = [];
+    for (let i = 0; i + 1 < waiting.length; i += 2) {
+      const [id, since] = [waiting[i] as string, Number(waiting[i + 1]) * 1000];
+      const isRemoved = await this.#store.remove(id);
+      if (isRemoved) this.#log.info({ file: id }, 'deleted the video of an attempt that was lost');
+      if (isRemoved || Date.now() - since > transferMs + graceMs) gone.push(id);
+    }
+    if (gone.length > 0) await this.#redis.zrem(keys.orphans, ...gone);
+  }
+}
