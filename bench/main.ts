@@ -1,6 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
 import { loadavg } from 'node:os';
-import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { CodedError, codeOf } from '../src/errors.js';
@@ -8,8 +6,11 @@ import { Clips } from './engine/clip.js';
 import { machine, versions } from './engine/machine.js';
 import { measure } from './engine/measure.js';
 import { benchOptions, engineUsage } from './engine/options.js';
-import { compareReports, comparisonTable } from './report/compare.js';
-import { type Report, readReport } from './report/schema.js';
+import { apiCommand, apiUsage } from './api/command.js';
+import { readAnyReport } from './report/api.js';
+import { compareApiReports, compareReports, comparisonTable } from './report/compare.js';
+import { writeReport } from './report/write.js';
+import type { Report } from './report/schema.js';
 import { summary } from './report/summary.js';
 import { rooflineCommand, rooflineUsage } from './roofline/command.js';
 import { measuredRoofline } from './roofline/measured.js';
@@ -21,6 +22,7 @@ const programs = ['first-audio', 'idle-sessions', 'rival'];
 const usage = [
   engineUsage,
   rooflineUsage,
+  apiUsage,
   'npm run bench -- compare A.json B.json',
   ...programs.map((name) => `npm run bench -- ${name} [its options]`),
 ].join('\n\n');
@@ -52,10 +54,7 @@ async function engine(args: readonly string[]): Promise<void> {
     };
     console.log(summary(report));
     if (roofline !== null) console.log(`\n${rooflineTable(roofline)}`);
-    if (out !== undefined) {
-      await mkdir(dirname(resolve(out)), { recursive: true });
-      await writeFile(out, `${JSON.stringify(report, null, 2)}\n`);
-    }
+    if (out !== undefined) await writeReport(out, report);
   } finally {
     await clips.close();
   }
@@ -67,7 +66,17 @@ async function compare(args: readonly string[]): Promise<void> {
   if (a === undefined || b === undefined || positionals.length > 2) {
     throw new CodedError('BAD_REQUEST', 'compare needs two files that --out wrote');
   }
-  console.log(comparisonTable(compareReports(await readReport(a), await readReport(b))));
+  const [left, right] = await Promise.all([readAnyReport(a), readAnyReport(b)]);
+  if ('kind' in left && 'kind' in right) {
+    console.log(comparisonTable(compareApiReports(left, right)));
+  } else if (!('kind' in left) && !('kind' in right)) {
+    console.log(comparisonTable(compareReports(left, right)));
+  } else {
+    throw new CodedError(
+      'BAD_REQUEST',
+      'one of the two measured the service, the other the engine',
+    );
+  }
 }
 
 /** `npm run bench`: what it says below, by its first word. */
@@ -76,6 +85,7 @@ async function main([name, ...rest]: readonly string[]): Promise<void> {
     await engine(name === undefined ? rest : [name, ...rest]);
   } else if (name === 'engine') await engine(rest);
   else if (name === 'compare') await compare(rest);
+  else if (name === 'api') await apiCommand(rest);
   else if (name === 'roofline') await rooflineCommand(rest);
   else if (programs.includes(name)) {
     // they read their options from the command line, as when they are started themselves

@@ -23,6 +23,11 @@ export function machine(loadBefore: number): Report['machine'] {
   };
 }
 
+export function serverVersion(): string {
+  const text = readFileSync(join(projectRoot, 'package.json'), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
 /** The manifest names the hash of every file of a model, so its own hash stands for the model. */
 export async function versions(
   modelFolder: string,
@@ -30,11 +35,8 @@ export async function versions(
 ): Promise<Report['versions']> {
   const { name, precision } = await loadManifest(modelFolder);
   const addon = Object.values(addonPaths).find((path) => existsSync(path))!;
-  const { version } = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as {
-    version: string;
-  };
   return {
-    server: version,
+    server: serverVersion(),
     node: process.version,
     addon: await hashFile(addon),
     onnxRuntime: runtimeVersion,

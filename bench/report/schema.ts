@@ -1,18 +1,18 @@
 import { readFile } from 'node:fs/promises';
-import { type Static, Type } from 'typebox';
+import { type Static, type TSchema, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { CodedError } from '../../src/errors.js';
 
-const closed = { additionalProperties: false } as const;
+export const closed = { additionalProperties: false } as const;
 const positive = Type.Number({ exclusiveMinimum: 0 });
-const atLeastZero = Type.Number({ minimum: 0 });
-const count = Type.Integer({ minimum: 1 });
-const text = Type.String({ minLength: 1 });
+export const atLeastZero = Type.Number({ minimum: 0 });
+export const count = Type.Integer({ minimum: 1 });
+export const text = Type.String({ minLength: 1 });
 const sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' });
 const orNull = <T extends Parameters<typeof Type.Union>[0][number]>(type: T) =>
   Type.Union([type, Type.Null()]);
 
-const Spread = Type.Object(
+export const Spread = Type.Object(
   {
     p50: atLeastZero,
     p95: atLeastZero,
@@ -136,24 +136,29 @@ const Roofline = Type.Object(
 );
 export type RooflineReport = Static<typeof Roofline>;
 
+/** What every report begins with. */
+export const head = {
+  format: Type.Literal(1),
+  date: Type.String({ pattern: '^\\d{4}-\\d\\d-\\d\\dT' }),
+  machine: Type.Object(
+    {
+      cpu: text,
+      logicalCores: count,
+      physicalCores: count,
+      memoryBytes: count,
+      platform: text,
+      gpus: Type.Array(text),
+      /** Load average of the last minute, before and after: a busy machine measures itself. */
+      loadBefore: atLeastZero,
+      loadAfter: atLeastZero,
+    },
+    closed,
+  ),
+};
+
 export const ReportSchema = Type.Object(
   {
-    format: Type.Literal(1),
-    date: Type.String({ pattern: '^\\d{4}-\\d\\d-\\d\\dT' }),
-    machine: Type.Object(
-      {
-        cpu: text,
-        logicalCores: count,
-        physicalCores: count,
-        memoryBytes: count,
-        platform: text,
-        gpus: Type.Array(text),
-        /** Load average of the last minute, before and after: a busy machine measures itself. */
-        loadBefore: atLeastZero,
-        loadAfter: atLeastZero,
-      },
-      closed,
-    ),
+    ...head,
     versions: Type.Object(
       {
         server: text,
@@ -174,6 +179,14 @@ export type Report = Static<typeof ReportSchema>;
 
 /** A report of `npm run bench -- --out FILE`, checked. */
 export async function readReport(path: string): Promise<Report> {
+  return readChecked(path, () => ReportSchema);
+}
+
+/** What --out wrote, checked by the schema that is chosen for it. */
+export async function readChecked<T extends TSchema>(
+  path: string,
+  schemaOf: (value: unknown) => T,
+): Promise<Static<T>> {
   const refuse = (what: string, cause?: unknown) =>
     new CodedError('BAD_REQUEST', `${path}: ${what}; expected what --out wrote`, { cause });
   let value: unknown;
@@ -182,7 +195,8 @@ export async function readReport(path: string): Promise<Report> {
   } catch (error) {
     throw refuse((error as Error).message, error);
   }
-  if (Value.Check(ReportSchema, value)) return value;
-  const [first] = Value.Errors(ReportSchema, value);
+  const schema = schemaOf(value);
+  if (Value.Check(schema, value)) return value;
+  const [first] = Value.Errors(schema, value);
   throw refuse(`${first?.instancePath || 'the whole'} ${first?.message ?? 'is not a report'}`);
 }

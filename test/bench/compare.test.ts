@@ -66,7 +66,7 @@ t.test('runs that lie apart tell a difference', async (t) => {
   );
   const back = compareReports(report([row(fast)]), report([row(slow)]));
   t.equal(back.rows[0]!.verdict, 'more');
-  t.match(comparisonTable(back), /whole.*1020.*2\.00.*B takes more/);
+  t.match(comparisonTable(back), /whole.*1020.*2\.00.*B is more/);
 });
 
 t.test('runs that overlap tell none', async (t) => {

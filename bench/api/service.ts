@@ -1,0 +1,80 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Stack, startStack } from '../../scripts/stack.js';
+import type { Config } from '../../src/config.js';
+import { createLog } from '../../src/log.js';
+import { freePort } from '../../src/queue/private-redis.js';
+import { type Redis, connectRedis } from '../../src/queue/redis.js';
+
+export const log = createLog('error');
+
+/** A whole service of the measurement's own, in real processes, and connections to its Redis. */
+export interface Service {
+  readonly config: Config;
+  readonly url: string;
+  readonly connect: () => Redis;
+  readonly stop: () => Promise<void>;
+}
+
+/** `devices` as WORKER_DEVICES has it; resolves when the workers are ready. */
+export async function openService(devices: string, frameMs: number): Promise<Service> {
+  const folder = await mkdtemp(join(tmpdir(), 'bench-api-'));
+  const clients: Redis[] = [];
+  let stack: Stack | undefined;
+  const stop = async () => {
+    for (const client of clients) client.disconnect();
+    await stack?.stop();
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    const port = String(await freePort());
+    stack = await startStack({
+      log,
+      settings: {
+        ...{ DATA_DIR: folder, HOST: '127.0.0.1', PORT: port, LOG_LEVEL: 'error' },
+        ...{ BASE_URL: `http://127.0.0.1:${port}`, PUBLIC_BASE_URL: undefined },
+        ...{ DATABASE_URL: undefined, API_TOKEN: undefined, AUTH: 'optional' },
+        ...{ REDIS_HOST: undefined, REDIS_PORT: undefined },
+        ...{ REDIS_DB: undefined, REDIS_PASSWORD: undefined },
+        ...{ WORKER_DEVICES: devices, WORKER_FIRST_ID: '0', SIM_FRAME_MS: String(frameMs) },
+        ...{ VIDEO_ENCODER: 'x264', TTS: 'flite', DIALOGUE: 'echo', ASR: 'parrot' },
+        ...{ SESSIONS_PER_ADDRESS: '1000000', WS_FRAMES_PER_SECOND: '10000' },
+        ...{ SHUTDOWN_SECONDS: '1' },
+      },
+    });
+    await stack.workersReady;
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const { config } = stack;
+  const connect = () => {
+    const client = connectRedis(config, log);
+    clients.push(client);
+    return client;
+  };
+  return { config, url: config.baseUrl, connect, stop };
+}
+
+/** Calls `work` so often, with so many of the calls under way at any time. */
+export async function inLanes<T>(
+  count: number,
+  atOnce: number,
+  work: (number: number) => Promise<T>,
+): Promise<T[]> {
+  const done: T[] = [];
+  let next = 0;
+  const lane = async () => {
+    for (let i = next++; i < count; i = next++) done[i] = await work(i);
+  };
+  await Promise.all(Array.from({ length: Math.min(atOnce, count) }, lane));
+  return done;
+}
+
+/** How long `work` takes, in milliseconds. */
+export async function timed(work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+}
