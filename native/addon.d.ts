@@ -37,6 +37,22 @@ export interface AddonNetwork {
     { frames: number; sums: { base: number; linear: number; quadratic: number }[] } | undefined;
 }
 
+/**
+ * For checks: the loop of GPUs on a machine without one. What a GPU does between the networks is done
+ * by the same code in the host's memory; the networks run on the CPU.
+ */
+export interface AddonHostDevice {
+  /** The graphs for GPUs instead of those for the CPU. */
+  standardGraphs: boolean;
+  /** Windows per call of the denoiser and frames per call of the decoder, at most. */
+  windows: number;
+  images: number;
+  /** Which allocations and runs of networks, counted together from 1, find no memory. */
+  outOfMemory: number[];
+  /** From which call of the device on it is lost; 0 for never. */
+  lostAt: number;
+}
+
 export interface AddonConfig {
   /** ONNX Runtime's library; the first one that is loaded serves the whole process. */
   runtimeLibrary: string;
@@ -44,6 +60,7 @@ export interface AddonConfig {
   threads: number;
   /** Whether to load the unconditional network at once, not at the first clip that needs it. */
   guidanceByDefault: boolean;
+  hostDevice?: AddonHostDevice | undefined;
   networks: AddonNetwork[];
   /** Whether the weights are float16. */
   float16: boolean;

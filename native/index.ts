@@ -114,7 +114,8 @@ export class Engine {
       loadMilliseconds: 0,
     };
     this.#closed = new Promise((resolve) => (this.#markClosed = resolve));
-    const config = { ...model.config, runtimeLibrary, provider, threads };
+    const { hostDevice } = options;
+    const config = { ...model.config, runtimeLibrary, provider, threads, hostDevice };
     this.#engine = new addon.Engine(config, Engine.#listener(new WeakRef(this)));
   }
 

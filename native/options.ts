@@ -46,6 +46,19 @@ export const LoadOptionsSchema = Type.Object(
     ),
     /** CPU threads; by default one per physical core. */
     threads: Type.Optional(count(1024)),
+    /** For checks on machines without a GPU; see AddonHostDevice in native/addon.d.ts. */
+    hostDevice: Type.Optional(
+      Type.Object(
+        {
+          standardGraphs: Type.Boolean(),
+          windows: count(1024),
+          images: count(1024),
+          outOfMemory: Type.Array(count(1e9)),
+          lostAt: Type.Integer({ minimum: 0, maximum: 1e9 }),
+        },
+        { additionalProperties: false },
+      ),
+    ),
   },
   { additionalProperties: false },
 );

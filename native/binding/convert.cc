@@ -174,6 +174,22 @@ NetworkFile ReadNetworkFile(const Fields& fields) {
 
 }  // namespace
 
+namespace {
+
+HostDeviceConfig ReadHostDevice(const Fields& fields) {
+  HostDeviceConfig host;
+  host.standard_graphs = fields.Boolean("standardGraphs");
+  host.windows = fields.Integer("windows");
+  host.images = fields.Integer("images");
+  for (const int64_t number : fields.Sizes("outOfMemory")) {
+    host.faults.out_of_memory.push_back(static_cast<int>(number));
+  }
+  host.faults.lost_at = fields.Integer("lostAt");
+  return host;
+}
+
+}  // namespace
+
 EngineConfig ReadEngineConfig(Napi::Value value) {
   const Fields fields(value, "");
   EngineConfig config;
@@ -181,6 +197,7 @@ EngineConfig ReadEngineConfig(Napi::Value value) {
   config.provider = fields.String("provider");
   config.threads = fields.Integer("threads");
   config.guidance_by_default = fields.Boolean("guidanceByDefault");
+  if (fields.Has("hostDevice")) config.host_device = ReadHostDevice(fields.Object("hostDevice"));
   ModelSpec& model = config.model;
   for (const Fields& network : fields.Objects("networks")) {
     model.networks.push_back(ReadNetworkFile(network));

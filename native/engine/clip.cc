@@ -9,7 +9,7 @@
 namespace echomimic {
 
 Clip::Clip(Networks& networks, const ModelSpec& model, RenderRequest wanted,
-           const Cancellation& cancellation, RenderSink& sink, const Costs& costs)
+           Cancellation& cancellation, RenderSink& sink, const Costs& costs)
     : networks(networks),
       model(model),
       request(std::move(wanted)),

@@ -55,12 +55,12 @@ class Clip {
  public:
   // Checks the request; throws ENGINE_OPTION_INVALID.
   Clip(Networks& networks, const ModelSpec& model, RenderRequest request,
-       const Cancellation& cancellation, RenderSink& sink, const Costs& costs);
+       Cancellation& cancellation, RenderSink& sink, const Costs& costs);
 
   Networks& networks;
   const ModelSpec& model;
   RenderRequest request;  // whose audio moves on to the audio network
-  const Cancellation& cancellation;
+  Cancellation& cancellation;
   RenderSink& sink;
 
   const int frames;

@@ -39,6 +39,14 @@ Failed Describe(std::exception_ptr error) {
   }
 }
 
+// Fewer windows, then fewer images per call.
+std::optional<CallSizes> Smaller(CallSizes sizes) {
+  int& largest = sizes.windows > 1 ? sizes.windows : sizes.images;
+  if (largest == 1) return std::nullopt;
+  largest /= 2;
+  return sizes;
+}
+
 }  // namespace
 
 struct Engine::Job {
@@ -112,6 +120,7 @@ void Engine::Enqueue(int id, Request request) {
   {
     const std::lock_guard lock(mutex_);
     if (disposed_) throw EngineError(ErrorCode::kDisposed, "the engine is disposed");
+    if (lost_) throw EngineError(lost_->code, lost_->message);
     if (job_ != nullptr) {
       throw EngineError(ErrorCode::kBusy, "the engine is working; wait for its promise");
     }
@@ -169,10 +178,10 @@ void Engine::Main() {
       job->cancellation.ThrowIfCancelled();
       Execute(*job, event);
     } catch (...) {
-      Failed failure = Describe(std::current_exception());
+      Failed failure = Diagnose(Describe(std::current_exception()));
       // ONNX Runtime reports a requested stop as an ordinary failure.
       try {
-        job->cancellation.ThrowIfCancelled();
+        if (failure.code != ErrorCode::kDeviceLost) job->cancellation.ThrowIfCancelled();
       } catch (const EngineError& stop) {
         failure = {stop.code(), stop.what()};
       }
@@ -180,12 +189,29 @@ void Engine::Main() {
     }
     {
       const std::lock_guard lock(mutex_);
+      const auto* const failed = std::get_if<Failed>(&event.body);
+      if (failed != nullptr && failed->code == ErrorCode::kDeviceLost) lost_ = *failed;
       job_.reset();
     }
     emit_(std::move(event));
   }
   networks_ = {};
+  tensors_.reset();
+  device_.reset();
   emit_({0, Closed{}});
+}
+
+// A device that is lost makes everything fail; what failed first may not say so.
+Failed Engine::Diagnose(Failed failure) {
+  if (device_ == nullptr || failure.code == ErrorCode::kDeviceLost) return failure;
+  try {
+    device_->Synchronize();
+  } catch (const EngineError& error) {
+    if (error.code() == ErrorCode::kDeviceLost) {
+      return {error.code(), failure.message + "; " + error.what()};
+    }
+  }
+  return failure;
 }
 
 std::unique_ptr<Network> Engine::Open(const std::string& name) {
@@ -195,14 +221,19 @@ std::unique_ptr<Network> Engine::Open(const std::string& name) {
   if (file == files.end()) {
     throw EngineError(ErrorCode::kModelInvalid, "the model has no network \"" + name + "\"");
   }
+  const Provider graphs = config_.host_device && config_.host_device->standard_graphs
+                              ? Provider::kCuda
+                              : Provider::kCpu;
   return std::make_unique<Network>(Environment(config_.threads), name,
-                                   GraphOf(*file, Provider::kCpu),
+                                   GraphOf(*file, graphs),
                                    IsRepeated(name) ? repeated_options_ : once_options_);
 }
 
 // Loads the runtime's library too, which takes long enough to be felt on the caller's thread.
 std::string Engine::Load() {
   const std::string version = LoadRuntime(config_.runtime_library);
+  if (config_.host_device) device_ = OpenHostDevice(config_.host_device->faults);
+  if (device_ != nullptr) tensors_ = std::make_unique<DeviceTensors>(*device_);
   {
     Ort::SessionOptions once = CpuSessionOptions(config_.threads, false);
     Ort::SessionOptions repeated = CpuSessionOptions(config_.threads, true);
@@ -268,8 +299,20 @@ void Engine::Execute(Job& job, Event& event) {
   if (request.cfg > 1) Find("denoiserUncond").Expect({"sample", "timestep"}, {"v"});
   Sink sink(*this, job);
   Clip clip(networks_, config_.model, std::move(request), job.cancellation, sink, costs_);
-  LaneLoop loop(clip, config_.threads);
-  event.body = Render(clip, loop, costs_);
+  event.body = RenderClip(clip);
+}
+
+RenderResult Engine::RenderClip(Clip& clip) {
+  if (device_ == nullptr) {
+    LaneLoop loop(clip, config_.threads);
+    return Render(clip, loop, costs_);
+  }
+  const auto& host = *config_.host_device;
+  DeviceLoop loop(clip, *device_, *tensors_,
+                  {clip.request.image.width, clip.request.image.height, clip.window_frames,
+                   host.windows, host.images},
+                  Smaller);
+  return Render(clip, loop, costs_);
 }
 
 }  // namespace echomimic

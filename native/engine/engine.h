@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "device_loop.h"
 #include "job.h"
 #include "model.h"
 #include "progress.h"
@@ -18,12 +19,21 @@
 
 namespace echomimic {
 
+// For checks: the loop of GPUs with the host as the device, its networks on the CPU.
+struct HostDeviceConfig {
+  bool standard_graphs = false;  // instead of those for the CPU
+  int windows = 1;  // per call at most
+  int images = 1;
+  HostFaults faults;
+};
+
 struct EngineConfig {
   ModelSpec model;
   std::string runtime_library;
   std::string provider;  // "cpu"
   int threads = 1;
   bool guidance_by_default = false;  // load the unconditional network with the others
+  std::optional<HostDeviceConfig> host_device;
 };
 
 // One network on given inputs, for checks and measurements.
@@ -87,6 +97,8 @@ class Engine {
   std::string Load();
   std::unique_ptr<Network> Open(const std::string& name);
   void Execute(Job& job, Event& event);
+  RenderResult RenderClip(Clip& clip);
+  Failed Diagnose(Failed failure);
   Outputs Tokens(const TokensRequest& request, const Cancellation& cancellation);
   template <typename Request>
   void Enqueue(int id, Request request);
@@ -100,8 +112,12 @@ class Engine {
   std::condition_variable changed_;
   std::shared_ptr<Job> job_;  // waiting or running
   bool disposed_ = false;
+  std::optional<Failed> lost_;  // the device; no job can be done any more
 
-  // Only the engine's thread touches these after the constructor.
+  // Only the engine's thread touches these after the constructor. The networks work on the device
+  // and end before it.
+  std::unique_ptr<Device> device_;  // none: the CPU
+  std::unique_ptr<DeviceTensors> tensors_;
   Ort::SessionOptions once_options_{nullptr};
   Ort::SessionOptions repeated_options_{nullptr};
   Networks networks_;

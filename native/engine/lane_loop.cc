@@ -35,7 +35,11 @@ void LaneLoop::HearAudio(std::vector<float> pcm, const std::function<void()>& on
 
 void LaneLoop::EncodeReference() {
   reference_ = echomimic::EncodeReference(
-      clip_, CpuMemory(), [this](Network& network, const Ort::IoBinding& binding) {
+      clip_,
+      [](Ort::IoBinding& binding, const std::string& output) {
+        binding.BindOutput(output.c_str(), CpuMemory());
+      },
+      [this](Network& network, const Ort::IoBinding& binding) {
         network.Run(clip_.cancellation.run_options(), binding);
       });
   TrimMemory();

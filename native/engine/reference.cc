@@ -4,9 +4,7 @@
 
 namespace echomimic {
 
-ReferenceFeatures EncodeReference(
-    const Clip& clip, const Ort::MemoryInfo& memory,
-    const std::function<void(Network&, const Ort::IoBinding&)>& run) {
+ReferenceFeatures EncodeReference(const Clip& clip, const BindOutput& bind, const RunNetwork& run) {
   const Networks& networks = clip.networks;
   const int64_t height = clip.request.image.height;
   const int64_t width = clip.request.image.width;
@@ -18,7 +16,7 @@ ReferenceFeatures EncodeReference(
   }
   Ort::IoBinding face = networks.face_locator->Bind();
   face.BindInput("mask", Wrap(mask.data(), {height, width}));
-  face.BindOutput("face", memory);
+  bind(face, "face");
   run(*networks.face_locator, face);
   features.face = std::move(face.GetOutputValues()[0]);
   clip.cancellation.ThrowIfCancelled();
@@ -31,7 +29,7 @@ ReferenceFeatures EncodeReference(
   }
   Ort::IoBinding encoder = networks.vae_encoder->Bind();
   encoder.BindInput("image", Wrap(image.data(), {1, 3, height, width}));
-  encoder.BindOutput("latents", memory);
+  bind(encoder, "latents");
   run(*networks.vae_encoder, encoder);
   const auto latents = encoder.GetOutputValues();
   CheckSize(latents[0], clip.plane, "reference latents");
@@ -39,7 +37,7 @@ ReferenceFeatures EncodeReference(
 
   Ort::IoBinding reference = networks.reference->Bind();
   reference.BindInput("latents", latents[0]);
-  for (const auto& name : clip.model.bank) reference.BindOutput(name.c_str(), memory);
+  for (const auto& name : clip.model.bank) bind(reference, name);
   run(*networks.reference, reference);
   features.bank = reference.GetOutputValues();
   clip.cancellation.ThrowIfCancelled();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "clip.h"
@@ -13,10 +14,11 @@ struct ReferenceFeatures {
   std::vector<Ort::Value> bank;  // keys and values, in the order of ModelSpec::bank
 };
 
-// Runs the face locator, the encoder and the reference network, by means of `run`. Results are in
-// `memory`.
-ReferenceFeatures EncodeReference(
-    const Clip& clip, const Ort::MemoryInfo& memory,
-    const std::function<void(Network&, const Ort::IoBinding&)>& run);
+// Where an output of these networks goes: binds it by its name.
+using BindOutput = std::function<void(Ort::IoBinding&, const std::string& output)>;
+using RunNetwork = std::function<void(Network&, const Ort::IoBinding&)>;
+
+// Runs the face locator, the encoder and the reference network.
+ReferenceFeatures EncodeReference(const Clip& clip, const BindOutput& bind, const RunNetwork& run);
 
 }  // namespace echomimic
