@@ -18,7 +18,8 @@ import { sessionRoutes } from './session/routes.js';
 import type { SessionServices } from './session/services.js';
 import { Orphans } from './task/orphans.js';
 import { tempFileRoutes } from './tempfile/routes.js';
-import { TempFileStore } from './tempfile/store.js';
+import { openTempFiles } from './tempfile/open.js';
+import type { TempFileStore } from './tempfile/store.js';
 
 export interface AppOptions {
   readonly config: Config;
@@ -73,8 +74,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     );
   });
 
-  const store = new TempFileStore({ ...config.tempFiles, hostName: config.hostName });
-  await store.open();
+  const store = await openTempFiles(config);
+  app.addHook('onClose', async () => store.close());
   startSweeping(app, store, config, log);
   await app.register(tempFileRoutes, {
     prefix: '/api/tempfile',

@@ -1,25 +1,30 @@
 import { hostname } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { Value } from 'typebox/value';
+import {
+  type QuotaKind,
+  type S3Config,
+  type WorkerDevice,
+  ownName,
+  placeOfFiles,
+  readQuotas,
+  withoutSlash,
+  workerDevices,
+} from './config-values.js';
 import { CodedError } from './errors.js';
 import { projectRoot } from './paths.js';
 import { type Settings, openAiUrl, secretSettings, settingNames, settings } from './settings.js';
 
 export { settingNames } from './settings.js';
+export {
+  type QuotaKind,
+  type S3Config,
+  type WorkerDevice,
+  quotaKinds,
+  simulatedDevice,
+} from './config-values.js';
 
 const MiB = 1024 * 1024;
-
-/** One device that gets a worker: `id` is the `{gpu_id}` of its queue and status key. */
-export interface WorkerDevice {
-  readonly id: number;
-  /** `cpu`, `cuda:N` or, where only time passes in place of a model, `sim`. */
-  readonly device: string;
-}
-
-export const simulatedDevice = 'sim';
-
-export const quotaKinds = ['messages', 'audio_seconds', 'video_seconds'] as const;
-export type QuotaKind = (typeof quotaKinds)[number];
 
 export interface Config {
   readonly host: string;
@@ -36,7 +41,9 @@ export interface Config {
   readonly logLevel: Settings['LOG_LEVEL'];
   readonly apiToken: string | undefined;
   readonly tempFiles: {
+    /** Where they lie when not in a bucket. */
     readonly folder: string;
+    readonly s3: S3Config | undefined;
     readonly expiryMs: number;
     readonly maxBytes: { readonly image: number; readonly audio: number; readonly video: number };
   };
@@ -211,6 +218,9 @@ function neededTogether(raw: Partial<Settings>): [choice: string, needs: keyof S
     if (raw[choice] === 'openai' && choice === 'DIALOGUE')
       needs.push(['DIALOGUE=openai', 'DIALOGUE_MODEL']);
   }
+  if (raw.S3_ACCESS_KEY_ID !== undefined) needs.push(['S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY']);
+  if (raw.S3_SECRET_ACCESS_KEY !== undefined)
+    needs.push(['S3_SECRET_ACCESS_KEY', 'S3_ACCESS_KEY_ID']);
   if (raw.ASR === 'command') needs.push(['ASR=command', 'ASR_COMMAND']);
   if (raw.TTS === 'command') needs.push(['TTS=command', 'TTS_COMMAND']);
   return needs.filter(([, key]) => raw[key] === undefined);
@@ -231,7 +241,7 @@ function buildConfig(raw: Settings): Config {
     logLevel: raw.LOG_LEVEL,
     apiToken: raw.API_TOKEN,
     tempFiles: {
-      folder: join(dataFolder, 'tempfiles'),
+      ...placeOfFiles(raw, dataFolder),
       expiryMs: raw.TEMP_FILE_EXPIRY * 3_600_000,
       maxBytes: {
         image: raw.MAX_IMAGE_MB * MiB,
@@ -330,60 +340,9 @@ function buildConfig(raw: Settings): Config {
   };
 }
 
-function withoutSlash(url: string): string {
-  return url.replace(/\/+$/, '');
-}
-
 /** Whether a host name, as in an address or a URL, is this machine for itself alone. */
 export function isLoopback(host: string): boolean {
   return /^(localhost|\[?::1\]?|127(\.\d{1,3}){3})$/i.test(host);
-}
-
-/** `free:messages=10,audio_seconds=60;pro:...` */
-function readQuotas(text: string): Record<string, Partial<Record<QuotaKind, number>>> {
-  return Object.fromEntries(
-    text.split(';').map((part) => {
-      const [type, limits] = part.split(':') as [string, string];
-      const pairs = limits.split(',').filter(Boolean);
-      return [
-        type,
-        Object.fromEntries(
-          pairs.map((pair) => {
-            const [kind, value] = pair.split('=') as [QuotaKind, string];
-            return [kind, Number(value)];
-          }),
-        ),
-      ];
-    }),
-  );
-}
-
-/** How this machine reaches a server that listens on `host`. */
-function ownName(host: string): string {
-  if (['127.0.0.1', '0.0.0.0', '::', '::1'].includes(host)) return 'localhost';
-  return host.includes(':') ? `[${host}]` : host;
-}
-
-/** From `first` on, `cuda:N` gets id N, and each other device the lowest id that is free. */
-function workerDevices(list: string, first: number): WorkerDevice[] | undefined {
-  if (list === 'auto') return undefined;
-  if (list === 'none') return [];
-  const [, simulated] = /^sim:(\d+)$/.exec(list) ?? [];
-  const names =
-    simulated === undefined
-      ? list.split(',')
-      : Array.from({ length: Number(simulated) }, () => simulatedDevice);
-  const gpu = (name: string) => (name.startsWith('cuda:') ? Number(name.slice(5)) : undefined);
-  const taken = new Set(names.map(gpu));
-  let free = 0;
-  return names.map((device) => {
-    let id = gpu(device);
-    if (id === undefined) {
-      while (taken.has(free)) free++;
-      id = free++;
-    }
-    return { id: first + id, device };
-  });
 }
 
 function deepFreeze<T>(value: T): T {

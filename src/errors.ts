@@ -16,6 +16,7 @@ export const errorCodes = {
   FORM_TOO_LARGE: { status: 413 },
   FILE_TYPE_UNSUPPORTED: { status: 415 },
   STORAGE_FULL: { status: 507 },
+  STORAGE_UNAVAILABLE: { status: 503 },
   // accounts, roles, conversations
   FORBIDDEN: { status: 403 },
   TOKEN_INVALID: { status: 401 },

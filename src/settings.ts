@@ -37,6 +37,15 @@ export const settings = Type.Object({
   MAX_AUDIO_MB: Type.Integer({ ...megabytes, default: 256 }),
   MAX_VIDEO_MB: Type.Integer({ ...megabytes, default: 1024 }),
 
+  TEMP_FILE_STORE: Type.Optional(
+    Type.String({ pattern: '^(s3://[a-z0-9][a-z0-9.-]{1,62}(/[A-Za-z0-9._/-]{0,200})?|[^:]+)$' }),
+  ),
+  S3_ENDPOINT: Type.Optional(httpUrl),
+  S3_REGION: Type.String({ default: 'us-east-1', pattern: '^[A-Za-z0-9-]{1,64}$' }),
+  S3_ACCESS_KEY_ID: Type.Optional(Type.String({ pattern: '^[\\x21-\\x7e]{1,128}$' })),
+  S3_SECRET_ACCESS_KEY: Type.Optional(Type.String({ pattern: '^[\\x21-\\x7e]{1,512}$' })),
+  S3_PATH_STYLE: Type.Optional(Type.Enum(['yes', 'no'])),
+
   REDIS_HOST: Type.Optional(Type.String({ pattern: '^[0-9A-Za-z.:_-]{1,255}$' })),
   REDIS_PORT: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535 })),
   REDIS_DB: Type.Optional(Type.Integer({ minimum: 0, maximum: 1023 })),
@@ -139,4 +148,6 @@ export const secretSettings: ReadonlySet<string> = new Set<keyof Settings>([
   'JWT_SECRET',
   'DASHSCOPE_API_KEY',
   'OPENAI_API_KEY',
+  'S3_ACCESS_KEY_ID',
+  'S3_SECRET_ACCESS_KEY',
 ]);

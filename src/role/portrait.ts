@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import sharp, { type Metadata, type Sharp } from 'sharp';
 import { CodedError } from '../errors.js';
 import type { TempFileStore } from '../tempfile/store.js';
@@ -36,11 +36,7 @@ export async function portraitOf(files: TempFileStore, fileId: string): Promise<
     );
   }
   return oneAtATime(async () => {
-    const path = join(files.folder, files.relativeDataPath(record));
-    const data = await readFile(path).catch((error: unknown) => {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw fileNotFound();
-      throw error;
-    });
+    const data = await buffer(await files.read(record));
     return decode(data, randomUUID());
   });
 }

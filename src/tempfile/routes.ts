@@ -1,13 +1,13 @@
 import { timingSafeEqual, createHash } from 'node:crypto';
-import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import multipart from '@fastify/multipart';
-import { send } from '@fastify/send';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import * as contentDisposition from 'content-disposition';
 import { Type } from 'typebox';
 import { CodedError } from '../errors.js';
-import { type FileRecord, type TempFileStore, fileIdPattern, tooLarge } from './store.js';
+import { answerTo, validatorsOf } from './conditions.js';
+import { type FileRecord, fileIdPattern } from './shelf.js';
+import { type TempFileStore, notFound, tooLarge } from './store.js';
 
 export interface TempFileRoutesOptions {
   readonly store: TempFileStore;
@@ -18,6 +18,10 @@ export interface TempFileRoutesOptions {
 const multipartOverheadBytes = 64 * 1024;
 const drainBytes = 64 * 1024 * 1024;
 const drainMs = 15_000;
+const refusals = {
+  412: () => 'the file is not the one the condition asks for',
+  416: ({ bytes }: FileRecord) => `the range lies outside the ${bytes} bytes of the file`,
+};
 const idParameter = Type.Object({ id: Type.String({ maxLength: 200 }) });
 const chosenId = Type.Object({ file_id: Type.Optional(Type.String({ pattern: fileIdPattern })) });
 
@@ -93,44 +97,29 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
     handler: async (request, reply) => {
       const record = await store.find(request.params.id);
       if (record === undefined) throw notFound();
-      const result = await send(request.raw, store.relativeDataPath(record), {
-        root: store.folder,
-        index: false,
-        dotfiles: 'ignore',
-        cacheControl: false,
-        contentType: false,
-      });
-      const refusals: Record<number, string> = {
-        412: 'the file is not the one the condition asks for',
-        416: `the range lies outside the ${record.bytes} bytes of the file`,
-      };
-      const refusal = refusals[result.statusCode];
-      if (result.type === 'error' && refusal === undefined) throw notFound();
-      if (result.type === 'file' && request.method === 'GET' && 'fd' in result.stream) {
-        // The file may go between the look and the read: that is a 404 too, not a broken download.
-        try {
-          await once(result.stream, 'open');
-        } catch {
-          throw notFound();
-        }
-      }
-      reply.headers(result.headers);
-      reply.headers({
+      const answer = answerTo(request.headers, record);
+      reply.code(answer.status).headers({
+        ...validatorsOf(record),
+        'accept-ranges': 'bytes',
         'cache-control': 'private, no-store',
         'x-content-type-options': 'nosniff',
       });
-      if (result.type === 'error') {
-        return reply
-          .code(result.statusCode)
-          .type('application/json; charset=utf-8')
-          .removeHeader('content-length')
-          .send(JSON.stringify({ success: false, message: refusal, code: 'BAD_REQUEST' }));
+      if (answer.status === 304) return reply.send();
+      if (answer.status === 412 || answer.status === 416) {
+        if (answer.status === 416) reply.header('content-range', `bytes */${record.bytes}`);
+        const message = refusals[answer.status](record);
+        return reply.send({ success: false, message, code: 'BAD_REQUEST' });
       }
-      return reply
-        .code(result.statusCode)
+      const range = answer.status === 206 ? answer.range : { start: 0, end: record.bytes - 1 };
+      if (answer.status === 206) {
+        reply.header('content-range', `bytes ${range.start}-${range.end}/${record.bytes}`);
+      }
+      reply
+        .header('content-length', range.end + 1 - range.start)
         .header('content-disposition', contentDisposition.create(record.originalName))
-        .type(record.mime)
-        .send(result.stream);
+        .type(record.mime);
+      if (request.method === 'HEAD') return reply.send();
+      return reply.send(await store.read(record, answer.status === 206 ? range : undefined));
     },
   });
 
@@ -179,10 +168,6 @@ async function drain(request: IncomingMessage): Promise<void> {
     });
     request.once('end', done).once('close', done).once('error', done).resume();
   });
-}
-
-function notFound(): CodedError {
-  return new CodedError('FILE_NOT_FOUND', 'there is no such file, or it has expired');
 }
 
 function digest(text: string): Buffer {

@@ -1,20 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
-import {
-  type FileHandle,
-  mkdir,
-  open,
-  readFile,
-  readdir,
-  rename,
-  rm,
-  stat,
-} from 'node:fs/promises';
-import { join } from 'node:path';
-import { type Static, Type } from 'typebox';
+import type { Readable } from 'node:stream';
 import { Value } from 'typebox/value';
-import { isAlive } from '../alive.js';
 import { CodedError } from '../errors.js';
 import {
+  type ByteSource,
   type Content,
   type FileType,
   contentOf,
@@ -22,25 +11,13 @@ import {
   isIsoMedia,
   refineContent,
 } from '../media/content.js';
+import { type ByteRange, type FileRecord, type Shelf, fileRecord, uuid } from './shelf.js';
 
-const fileRecord = Type.Object({
-  id: Type.String(),
-  type: Type.Enum(['image', 'audio', 'video']),
-  mime: Type.String(),
-  extension: Type.String(),
-  originalName: Type.String(),
-  bytes: Type.Integer({ minimum: 1 }),
-  sha256: Type.String(),
-  createdAt: Type.Integer(),
-  expiresAt: Type.Integer(),
-});
-export type FileRecord = Static<typeof fileRecord>;
+export type { FileRecord } from './shelf.js';
 
 export interface StoreOptions {
-  readonly folder: string;
   readonly expiryMs: number;
   readonly maxBytes: Readonly<Record<FileType, number>>;
-  readonly hostName: string;
   readonly now?: () => number;
 }
 
@@ -51,22 +28,14 @@ export interface SaveOptions {
   readonly isDurable?: boolean;
 }
 
-export const fileIdPattern = '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
-const uuid = new RegExp(fileIdPattern);
-const partName = /\.([A-Za-z0-9-]+)\.(\d+)\.part$/;
-/** Another process may still be writing its unfinished folder: it is left alone for this long. */
-const foreignPartMs = 3_600_000;
-
-/**
- * Files under unguessable ids. Each is a folder `<id>/` holding `data` and `meta.json`; it is
- * written under another name and appears by one rename, so it is there completely or not at all.
- */
+/** Files under unguessable ids, judged by their content, for a limited time. */
 export class TempFileStore {
+  readonly #shelf: Shelf;
   readonly #options: StoreOptions;
   readonly #now: () => number;
-  readonly #active = new Set<string>();
 
-  constructor(options: StoreOptions) {
+  constructor(shelf: Shelf, options: StoreOptions) {
+    this.#shelf = shelf;
     this.#options = options;
     this.#now = options.now ?? Date.now;
   }
@@ -75,8 +44,13 @@ export class TempFileStore {
     return Math.max(...Object.values(this.#options.maxBytes));
   }
 
-  async open(): Promise<void> {
-    await mkdir(this.#options.folder, { recursive: true, mode: 0o700 });
+  /** Throws STORAGE_UNAVAILABLE when the place of the files cannot be used. */
+  open(): Promise<void> {
+    return this.#shelf.open();
+  }
+
+  close(): void {
+    this.#shelf.close();
   }
 
   /**
@@ -86,120 +60,59 @@ export class TempFileStore {
   async save(
     source: AsyncIterable<Uint8Array>,
     originalName: string,
-    { id = randomUUID(), isDurable = true }: SaveOptions = {},
+    options: SaveOptions = {},
   ): Promise<FileRecord> {
-    const part = this.#partPath(`${id}-${randomUUID()}`);
-    this.#active.add(part);
-    try {
-      await mkdir(part, { mode: 0o700 });
-      const file = await open(join(part, 'data'), 'wx+', 0o600);
-      let received: Received;
-      try {
-        received = await this.#receive(source, file);
-        if (isDurable) await file.datasync();
-      } finally {
-        await file.close();
+    const { id = randomUUID(), isDurable = true } = options;
+    const judge = new Judge(this.#options.maxBytes);
+    let same: FileRecord | undefined;
+    const describe = async (stored: ByteSource): Promise<FileRecord | undefined> => {
+      const found = await judge.verdict(stored);
+      if (options.id !== undefined) {
+        same = await this.#makeWay(id, found.sha256);
+        if (same !== undefined) return undefined;
       }
       const now = this.#now();
-      const record: FileRecord = {
+      return {
         id,
-        ...received,
-        originalName: cleanName(originalName, received.extension),
+        ...found,
+        originalName: cleanName(originalName, found.extension),
         createdAt: now,
         expiresAt: now + this.#options.expiryMs,
       };
-      await writeMeta(join(part, 'meta.json'), JSON.stringify(record), isDurable);
-      return await this.#appear(part, record);
-    } catch (error) {
-      await rm(part, { recursive: true, force: true });
-      throw (error as NodeJS.ErrnoException).code === 'ENOSPC'
-        ? new CodedError('STORAGE_FULL', 'the disk of the temp files is full', { cause: error })
-        : error;
-    } finally {
-      this.#active.delete(part);
-    }
-  }
-
-  /** Gives a finished part its name, unless a file is there already. */
-  async #appear(part: string, record: FileRecord): Promise<FileRecord> {
-    const { id } = record;
-    for (;;) {
-      try {
-        await rename(part, join(this.#options.folder, id));
-        return record;
-      } catch (error) {
-        if (!isTaken(error)) throw error;
-      }
-      const other = await this.find(id);
-      if (other === undefined) {
-        await this.#discard(id);
-        continue;
-      }
-      if (other.sha256 !== record.sha256) {
-        throw new CodedError('FILE_EXISTS', `there is another file ${id}: choose another id`);
-      }
-      await rm(part, { recursive: true, force: true });
-      return other;
-    }
-  }
-
-  async #receive(source: AsyncIterable<Uint8Array>, file: FileHandle): Promise<Received> {
-    const hash = createHash('sha256');
-    const head: Uint8Array[] = [];
-    let bytes = 0;
-    let content: Content | undefined;
-    const judge = async () => {
-      content = await contentOf(Buffer.concat(head).subarray(0, headBytes));
-      if (content === undefined) throw unsupported();
     };
-    for await (const chunk of source) {
-      if (chunk.length === 0) continue;
-      if (bytes < headBytes) head.push(chunk);
-      bytes += chunk.length;
-      if (content === undefined && bytes >= headBytes) await judge();
-      this.#checkSize(content, bytes);
-      hash.update(chunk);
-      await writeAll(file, chunk);
-    }
-    if (bytes === 0) throw new CodedError('FILE_EMPTY', 'the uploaded file is empty');
-    if (content === undefined) await judge();
-    const refined = await refineContent(content as unknown as Content, file, bytes);
-    this.#checkSize(refined, bytes, true);
-    return { ...refined, bytes, sha256: hash.digest('hex') };
+    const record = await this.#shelf.put(id, judge.pass(source), describe, { isDurable });
+    return record ?? (same as FileRecord);
   }
 
-  /** Until its tracks are read, an MP4 of sound only looks like a film: the larger limit holds. */
-  #checkSize(content: Content | undefined, bytes: number, final = false): void {
-    const { maxBytes } = this.#options;
-    const limit =
-      content === undefined
-        ? this.maxUploadBytes
-        : !final && isIsoMedia(content)
-          ? Math.max(maxBytes.audio, maxBytes.video)
-          : maxBytes[content.type];
-    if (bytes > limit) throw tooLarge(content?.type, limit);
+  /** The file of an id that its sender chose, if it is there already; an expired one goes. */
+  async #makeWay(id: string, sha256: string): Promise<FileRecord | undefined> {
+    const other = await this.find(id);
+    if (other !== undefined && other.sha256 !== sha256) {
+      throw new CodedError('FILE_EXISTS', `there is another file ${id}: choose another id`);
+    }
+    if (other === undefined) await this.#shelf.discard(id);
+    return other;
   }
 
   /** The record of a live file; undefined when the id is malformed, unknown or expired. */
   async find(id: string): Promise<FileRecord | undefined> {
     if (!uuid.test(id)) return undefined;
-    const record = await this.#read(id);
+    const record = readRecord(id, await this.#shelf.record(id));
     return record !== undefined && record.expiresAt > this.#now() ? record : undefined;
   }
 
-  /** Where the bytes of a record lie, relative to the store's folder. */
-  relativeDataPath(record: FileRecord): string {
-    return `/${record.id}/data`;
-  }
-
-  get folder(): string {
-    return this.#options.folder;
+  /** The bytes of a file, or some of them; throws FILE_NOT_FOUND. */
+  async read(record: FileRecord, range?: ByteRange): Promise<Readable> {
+    const stream = await this.#shelf.read(record, range);
+    if (stream === undefined) throw notFound();
+    return stream;
   }
 
   /** Removes a file; false when there was none. A download in progress keeps its bytes. */
   async remove(id: string): Promise<boolean> {
+    if (!uuid.test(id)) return false;
     const live = await this.find(id);
-    return (await this.#discard(id)) && live !== undefined;
+    return (await this.#shelf.discard(id)) && live !== undefined;
   }
 
   async removeMany(ids: readonly string[]): Promise<number> {
@@ -210,67 +123,74 @@ export class TempFileStore {
 
   /** Removes expired files, unreadable ones, and what a killed process left unfinished. */
   async sweep(): Promise<number> {
-    let removed = 0;
-    for (const entry of await readdir(this.#options.folder)) {
-      if (uuid.test(entry)) {
-        if ((await this.find(entry)) === undefined && (await this.#discard(entry))) removed++;
-      } else if (await this.#isAbandoned(entry)) {
-        await rm(join(this.#options.folder, entry), { recursive: true, force: true });
-        removed++;
-      }
-    }
-    return removed;
-  }
-
-  async #isAbandoned(entry: string): Promise<boolean> {
-    const owner = partName.exec(entry);
-    const path = join(this.#options.folder, entry);
-    if (owner === null || this.#active.has(path)) return false;
-    const pid = Number(owner[2]);
-    if (owner[1] === this.#options.hostName && (pid === process.pid || !isAlive(pid))) return true;
-    const info = await stat(path).catch(() => undefined);
-    return info !== undefined && Date.now() - info.mtimeMs > foreignPartMs;
-  }
-
-  async #discard(id: string): Promise<boolean> {
-    if (!uuid.test(id)) return false;
-    const part = this.#partPath(`${id}-${randomUUID()}`);
-    this.#active.add(part);
-    try {
-      await rename(join(this.#options.folder, id), part);
-      await rm(part, { recursive: true, force: true });
-      return true;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-      throw error;
-    } finally {
-      this.#active.delete(part);
-    }
-  }
-
-  async #read(id: string): Promise<FileRecord | undefined> {
-    try {
-      const text = await readFile(join(this.#options.folder, id, 'meta.json'), 'utf8');
-      const value: unknown = JSON.parse(text);
-      return Value.Check(fileRecord, value) && value.id === id ? value : undefined;
-    } catch {
-      return undefined;
-    }
-  }
-
-  #partPath(id: string): string {
-    return join(this.#options.folder, `${id}.${this.#options.hostName}.${process.pid}.part`);
+    return await this.#shelf.sweep(async (id) => (await this.find(id)) === undefined);
   }
 }
 
-interface Received extends Content {
-  readonly bytes: number;
-  readonly sha256: string;
+/** Looks at a stream as it passes: its size, its hash, and what it is. */
+class Judge {
+  readonly #maxBytes: StoreOptions['maxBytes'];
+  readonly #hash = createHash('sha256');
+  #bytes = 0;
+  #content: Content | undefined;
+  #sha256: string | undefined;
+
+  constructor(maxBytes: StoreOptions['maxBytes']) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** The stream itself, which fails with a code when it is none that is taken. */
+  async *pass(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    const head: Uint8Array[] = [];
+    const look = async () => {
+      this.#content = await contentOf(Buffer.concat(head).subarray(0, headBytes));
+      if (this.#content === undefined) throw unsupported();
+    };
+    for await (const chunk of source) {
+      if (chunk.length === 0) continue;
+      if (this.#bytes < headBytes) head.push(chunk);
+      this.#bytes += chunk.length;
+      if (this.#content === undefined && this.#bytes >= headBytes) await look();
+      this.#checkSize(this.#content);
+      this.#hash.update(chunk);
+      yield chunk;
+    }
+    if (this.#bytes === 0) throw new CodedError('FILE_EMPTY', 'the uploaded file is empty');
+    if (this.#content === undefined) await look();
+  }
+
+  async verdict(stored: ByteSource): Promise<Content & { bytes: number; sha256: string }> {
+    const refined = await refineContent(this.#content as Content, stored, this.#bytes);
+    this.#checkSize(refined, true);
+    this.#sha256 ??= this.#hash.digest('hex');
+    return { ...refined, bytes: this.#bytes, sha256: this.#sha256 };
+  }
+
+  /** Until its tracks are read, an MP4 of sound only looks like a film: the larger limit holds. */
+  #checkSize(content: Content | undefined, final = false): void {
+    const limits = this.#maxBytes;
+    const limit =
+      content === undefined
+        ? Math.max(...Object.values(limits))
+        : !final && isIsoMedia(content)
+          ? Math.max(limits.audio, limits.video)
+          : limits[content.type];
+    if (this.#bytes > limit) throw tooLarge(content?.type, limit);
+  }
 }
 
-function isTaken(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === 'ENOTEMPTY' || code === 'EEXIST';
+function readRecord(id: string, text: string | undefined): FileRecord | undefined {
+  if (text === undefined) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    return Value.Check(fileRecord, value) && value.id === id ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function notFound(): CodedError {
+  return new CodedError('FILE_NOT_FOUND', 'there is no such file, or it has expired');
 }
 
 function unsupported(): CodedError {
@@ -286,23 +206,6 @@ export function tooLarge(type: FileType | undefined, limit: number): CodedError 
     'FILE_TOO_LARGE',
     `the ${type ?? 'file'} is larger than the ${Math.floor(limit / 1024 / 1024)} MiB allowed`,
   );
-}
-
-async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
-  let done = 0;
-  while (done < chunk.length) {
-    done += (await file.write(chunk, done, chunk.length - done)).bytesWritten;
-  }
-}
-
-async function writeMeta(path: string, text: string, isDurable: boolean): Promise<void> {
-  const file = await open(path, 'wx', 0o600);
-  try {
-    await file.writeFile(text);
-    if (isDurable) await file.datasync();
-  } finally {
-    await file.close();
-  }
 }
 
 /**

@@ -1,10 +1,10 @@
-import { readdir } from 'node:fs/promises';
 import type { FastifyInstance } from 'fastify';
 import type { Test } from 'tap';
 import { buildApp } from '../../src/app.js';
 import { type Config, loadConfig } from '../../src/config.js';
 import { createLog } from '../../src/log.js';
 import { temporaryFolder } from './folder.js';
+import { storedNames } from './stores.js';
 
 export { temporaryFolder } from './folder.js';
 
@@ -12,7 +12,7 @@ export interface RunningApp {
   readonly app: FastifyInstance;
   readonly url: string;
   readonly config: Config;
-  /** What lies in the folder of the temp files. */
+  /** What lies where the temp files are. */
   files(): Promise<string[]>;
 }
 
@@ -31,7 +31,7 @@ export async function startApp(
   const app = await buildApp({ config, log: createLog(config.logLevel) });
   t.teardown(() => app.close());
   const url = await app.listen({ host: config.host, port: 0 });
-  return { app, url, config, files: () => readdir(config.tempFiles.folder) };
+  return { app, url, config, files: () => storedNames(config) };
 }
 
 export interface UploadAnswer {

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream';
 import sharp from 'sharp';
 import t, { type Test } from 'tap';
 import { portraitOf } from '../../src/role/portrait.js';
+import { FolderShelf } from '../../src/tempfile/folder.js';
 import { TempFileStore } from '../../src/tempfile/store.js';
 import { temporaryFolder } from '../helpers/app.js';
 import { drawnPortrait, refusal } from '../helpers/media.js';
@@ -12,15 +13,19 @@ import { picture, tone } from '../helpers/samples.js';
 const MiB = 1024 * 1024;
 
 async function uploads(t: Test) {
-  const files = new TempFileStore({
-    folder: await temporaryFolder(t),
+  const folder = await temporaryFolder(t);
+  const files = new TempFileStore(new FolderShelf(folder, 'test'), {
     expiryMs: 3_600_000,
     maxBytes: { image: 32 * MiB, audio: MiB, video: MiB },
-    hostName: 'test',
   });
   await files.open();
   const upload = async (data: Uint8Array) => (await files.save(Readable.from([data]), 'a')).id;
-  return { files, upload, take: async (data: Uint8Array) => portraitOf(files, await upload(data)) };
+  return {
+    folder,
+    files,
+    upload,
+    take: async (data: Uint8Array) => portraitOf(files, await upload(data)),
+  };
 }
 
 const solid = (width: number, height: number, channels: 3 | 4 = 3) =>
@@ -92,7 +97,7 @@ t.test('of an animation the first frame', async (t) => {
 });
 
 t.test('what is no portrait is refused with a code that says why', async (t) => {
-  const { files, upload, take } = await uploads(t);
+  const { folder, files, upload, take } = await uploads(t);
   /** A picture of this size, by its header. */
   const claim = (side: number) => {
     const size = Buffer.alloc(4);
@@ -120,15 +125,15 @@ t.test('what is no portrait is refused with a code that says why', async (t) => 
   }
   t.match(await refusal(portraitOf(files, '../../etc/passwd')), { code: 'FILE_NOT_FOUND' });
   const gone = await upload(whole);
-  await rm(join(files.folder, gone, 'data'));
+  await rm(join(folder, gone, 'data'));
   t.match(await refusal(portraitOf(files, gone)), { code: 'FILE_NOT_FOUND' });
   t.match(await take(whole), { width: 256 }, 'refusals do not hold up the next one');
 });
 
 t.test('the picture that was uploaded stays as it is', async (t) => {
-  const { files, upload } = await uploads(t);
+  const { folder, files, upload } = await uploads(t);
   const data = await picture(100, 100);
   const id = await upload(data);
   await portraitOf(files, id);
-  t.same(new Uint8Array(await readFile(join(files.folder, id, 'data'))), data);
+  t.same(new Uint8Array(await readFile(join(folder, id, 'data'))), data);
 });

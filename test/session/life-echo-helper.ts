@@ -21,7 +21,7 @@ import { createSynthesiser } from '../../src/speech/index.js';
 import type { Recogniser, RecogniseOptions, Recording } from '../../src/speech/speech.js';
 import { openDatabase } from '../../src/store/database.js';
 import type { Database, User } from '../../src/store/schema.js';
-import { TempFileStore } from '../../src/tempfile/store.js';
+import { openTempFiles } from '../../src/tempfile/open.js';
 import { textsOfWav, wavOfText } from '../fakes/openai/voice.js';
 import { signIn } from '../helpers/account.js';
 import { type RunningRedis, startRedis } from '../helpers/redis.js';
@@ -162,8 +162,7 @@ export async function startLifeEcho(
   const db = await openDatabase(config, log);
   const roles = new Roles(db, config, log);
   await roles.open();
-  const store = new TempFileStore({ ...config.tempFiles, hostName: config.hostName });
-  await store.open();
+  const store = await openTempFiles(config);
   const recogniser = new ScriptedRecogniser();
   const services: SessionServices = {
     ...{ config, log, store, redis: connection, roles, recogniser, tasks },

@@ -4,6 +4,7 @@ import { CodedError } from '../../src/errors.js';
 import { createLog } from '../../src/log.js';
 import { connectRedis } from '../../src/queue/redis.js';
 import { Registry, type RegistryTimes } from '../../src/session/core/registry.js';
+import { FolderShelf } from '../../src/tempfile/folder.js';
 import { TempFileStore } from '../../src/tempfile/store.js';
 import { type RunningRedis, startRedis, until } from '../helpers/redis.js';
 import { tone } from '../helpers/samples.js';
@@ -41,7 +42,10 @@ async function open(
   const config = { ...redis.config(), hostName };
   const connection = connectRedis(config, log);
   t.teardown(() => connection.disconnect());
-  const store = new StubbornStore({ ...config.tempFiles, hostName });
+  const store = new StubbornStore(
+    new FolderShelf(config.tempFiles.folder, hostName),
+    config.tempFiles,
+  );
   await store.open();
   const { tasks } = await openTasks(t, redis);
   const registry = new Registry({ config, log, store, redis: connection, tasks }, times);

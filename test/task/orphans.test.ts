@@ -4,7 +4,7 @@ import { createLog } from '../../src/log.js';
 import { Recovery } from '../../src/queue/recovery.js';
 import { connectRedis } from '../../src/queue/redis.js';
 import { Orphans } from '../../src/task/orphans.js';
-import { TempFileStore } from '../../src/tempfile/store.js';
+import { openTempFiles } from '../../src/tempfile/open.js';
 import { startRedis, taskJson } from '../helpers/redis.js';
 import { tone } from '../helpers/samples.js';
 import { openTasks, openWorker, takeAndClaim } from '../helpers/tasks.js';
@@ -16,8 +16,7 @@ void t.test('of an attempt that did not complete its task, no video stays', asyn
   const connection = connectRedis(config, log);
   t.teardown(() => connection.disconnect());
   const recovery = new Recovery(connection, config, log);
-  const store = new TempFileStore({ ...config.tempFiles, hostName: config.hostName });
-  await store.open();
+  const store = await openTempFiles(config);
   const orphans = new Orphans(connection, store, config, log);
   const { tasks } = await openTasks(t, redis);
   const upload = (id: string) =>
@@ -33,7 +32,7 @@ void t.test('of an attempt that did not complete its task, no video stays', asyn
     const worker = await openWorker(t, redis);
     return { worker, claim: await takeAndClaim(worker) };
   };
-  const stored = () => readdir(store.folder);
+  const stored = () => readdir(config.tempFiles.folder);
 
   const first = await begin('a');
   await upload(first.claim.videoId);

@@ -1,5 +1,4 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { CodedError } from '../../errors.js';
 import { durationOf, recordingOf } from '../../media/recording.js';
 import type { Recording } from '../../speech/speech.js';
@@ -64,10 +63,7 @@ async function uploaded(turn: RunningTurn, fileId: string): Promise<Stored> {
   const { store } = session.services;
   session.progress(turn, 'recognising');
   const record = await unlessAborted(session.files.use(fileId, ['audio', 'video']), signal);
-  const data = await unlessAborted(
-    readFile(join(store.folder, store.relativeDataPath(record))),
-    signal,
-  );
+  const data = await unlessAborted(store.read(record).then(buffer), signal);
   const { mime, extension } = record;
   return { recording: { data, mime, extension }, fileId, saved: Promise.resolve() };
 }
