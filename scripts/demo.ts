@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import closeWithGrace from 'close-with-grace';
+import { crashSignals } from '../src/alive.js';
 import { CodedError, codeOf } from '../src/errors.js';
 import { createLog } from '../src/log.js';
 import { projectRoot } from '../src/paths.js';
@@ -39,7 +40,7 @@ async function main(): Promise<void> {
     await stack?.stop();
     await rm(folder, { recursive: true, force: true });
   };
-  const grace = closeWithGrace({ delay: 60_000 }, clean);
+  const grace = closeWithGrace({ delay: 60_000, skip: crashSignals }, clean);
   try {
     const port = await freePort();
     starting = startStack({

@@ -1,4 +1,5 @@
 import closeWithGrace from 'close-with-grace';
+import { crashSignals } from '../src/alive.js';
 import { codeOf } from '../src/errors.js';
 import type { Log } from '../src/log.js';
 
@@ -14,7 +15,7 @@ export async function serve<Parts extends { stop(): Promise<void> }>(
   let stopping = false;
   try {
     const { log, starting } = open();
-    closeWithGrace({ delay: 120_000, logger: log }, async ({ signal }) => {
+    closeWithGrace({ delay: 120_000, logger: log, skip: crashSignals }, async ({ signal }) => {
       stopping = true;
       if (signal !== undefined)
         console.log('\nStopping: running tasks are finished or handed back.');

@@ -7,3 +7,10 @@ export function isAlive(pid: number): boolean {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
+
+/**
+ * Signals of a crash. A handler for one of them, even one that never runs, keeps the process in its
+ * crash for ever: the instruction that failed is tried again and again.
+ */
+export const crashSignals: ('SIGSEGV' | 'SIGBUS' | 'SIGILL' | 'SIGFPE' | 'SIGTRAP' | 'SIGABRT')[] =
+  ['SIGSEGV', 'SIGBUS', 'SIGILL', 'SIGFPE', 'SIGTRAP', 'SIGABRT'];

@@ -72,6 +72,8 @@ export interface Config {
   readonly tasks: {
     readonly leaseMs: number;
     readonly maxAttempts: number;
+    /** How long a worker may make no progress with a clip. */
+    readonly stallMs: number;
     readonly stateMs: number;
     readonly maxAudioSeconds: number;
     readonly transferMs: number;
@@ -277,6 +279,7 @@ function buildConfig(raw: Settings): Config {
     tasks: {
       leaseMs: raw.TASK_LEASE_SECONDS * 1000,
       maxAttempts: raw.TASK_MAX_ATTEMPTS,
+      stallMs: raw.TASK_STALL_SECONDS * 1000,
       stateMs: raw.TASK_STATE_HOURS * 3_600_000,
       maxAudioSeconds: raw.MAX_AUDIO_SECONDS,
       transferMs: raw.TRANSFER_TIMEOUT_SECONDS * 1000,

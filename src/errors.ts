@@ -79,6 +79,7 @@ export const errorCodes = {
   TASK_DOWNLOAD_FAILED: { status: 502 },
   TASK_UPLOAD_FAILED: { status: 502 },
   TASK_ATTEMPTS_EXHAUSTED: { status: 500 },
+  TASK_STALLED: { status: 500 },
   TASK_CANCELLED: { status: 499 },
   NO_WORKER_AVAILABLE: { status: 503 },
   // native engine: the same strings stand in native/engine/error.h

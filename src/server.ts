@@ -1,5 +1,6 @@
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
+import { crashSignals } from './alive.js';
 import { buildApp } from './app.js';
 import { loadConfig } from './config.js';
 import { CodedError } from './errors.js';
@@ -21,7 +22,8 @@ const stop = async () => {
   await recovery?.stop();
   redis?.disconnect();
 };
-const { close } = closeWithGrace({ delay: config.shutdownMs + closingMs, logger: log }, stop);
+const grace = { delay: config.shutdownMs + closingMs, logger: log, skip: crashSignals };
+const { close } = closeWithGrace(grace, stop);
 process.on('disconnect', close);
 
 function whyNot(error: unknown): CodedError {

@@ -68,6 +68,7 @@ export const settings = Type.Object({
 
   TASK_LEASE_SECONDS: Type.Number({ ...seconds(1, 3600), default: 30 }),
   TASK_MAX_ATTEMPTS: Type.Integer({ default: 3, minimum: 1, maximum: 100 }),
+  TASK_STALL_SECONDS: Type.Number({ ...seconds(0.1, 24 * 3600), default: 1800 }),
   TASK_STATE_HOURS: Type.Number({ default: 24, exclusiveMinimum: 0, maximum: 24 * 366 }),
   TASK_STRATEGY: Type.Enum(['least_loaded', 'round_robin'], { default: 'least_loaded' }),
   TASK_WORKER_WAIT_SECONDS: Type.Number({ ...seconds(0, 600), default: 10 }),

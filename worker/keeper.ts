@@ -6,6 +6,7 @@ import type { Log } from '../src/log.js';
 export type ChildMessage =
   | { type: 'hello'; worker: string }
   | { type: 'ready'; address?: string; worker?: string }
+  | { type: 'beat' }
   | { type: 'failed'; code: string; message: string };
 
 export interface KeeperOptions {
@@ -17,10 +18,16 @@ export interface KeeperOptions {
   /** How long it may take to be ready, and to end after it was told to. */
   readonly startMs: number;
   readonly stopMs: number;
+  /** How often it says that it lives; after its `hello` it is killed when it falls silent. */
+  readonly beatMs?: number;
   readonly onMessage?: (message: ChildMessage) => void;
   /** Called when the process is gone, before another one is started; `how` is half a sentence. */
   readonly onExit?: (how: string) => Promise<void>;
 }
+
+/** How often a process says that it lives, and how many of its beats may be missing. */
+export const beatMs = 5_000;
+const missedBeats = 12;
 
 const firstWaitMs = 200;
 const longestWaitMs = 30_000;
@@ -58,7 +65,8 @@ export class Keeper {
       }, startMs);
       let settled = false;
       const settle = (message: ChildMessage | 'exit') => {
-        if (settled || (message !== 'exit' && message.type === 'hello')) return;
+        if (settled) return;
+        if (message !== 'exit' && (message.type === 'hello' || message.type === 'beat')) return;
         settled = true;
         clearTimeout(timer);
         if (message === 'exit') fail('INTERNAL', `${name} ended while it started; see its log`);
@@ -82,17 +90,21 @@ export class Keeper {
     });
     this.#child = child;
     const started = Date.now();
+    const pulse = this.#listen(child);
     child.on('message', (message) => {
+      pulse.heard(message as ChildMessage);
       onMessage?.(message as ChildMessage);
       onNews?.(message as ChildMessage);
     });
     this.#gone = new Promise<void>((resolve) => {
       const gone = (how: Ending) => {
+        pulse.stop();
         this.#child = undefined;
         onNews?.('exit');
         if (!this.#stopping) log.error({ process: name, ...how }, 'a process ended unexpectedly');
         if (Date.now() - started > healthyMs) this.#failures = 0;
-        Promise.resolve(this.#options.onExit?.(describe(how)))
+        const why = pulse.isSilent ? 'it hung' : describe(how);
+        Promise.resolve(this.#options.onExit?.(why))
           .catch((err: unknown) => log.error({ err, process: name }, 'clean-up after it failed'))
           .finally(resolve);
       };
@@ -102,6 +114,32 @@ export class Keeper {
       });
     });
     void this.#gone.then(() => this.#again());
+  }
+
+  /** Kills a process that spoke and then fell silent. Ticks are counted, so a pause of all is none. */
+  #listen(child: ChildProcess): {
+    heard(message: ChildMessage): void;
+    stop(): void;
+    isSilent: boolean;
+  } {
+    const { beatMs, log, name } = this.#options;
+    let timer: NodeJS.Timeout | undefined;
+    let missed = 0;
+    const pulse = {
+      isSilent: false,
+      heard: ({ type }: ChildMessage) => {
+        missed = 0;
+        if (type === 'hello' && beatMs !== undefined) timer ??= setInterval(tick, beatMs);
+      },
+      stop: () => clearInterval(timer),
+    };
+    const tick = () => {
+      if (++missed <= missedBeats || pulse.isSilent) return;
+      pulse.isSilent = true;
+      log.error({ process: name }, 'it hangs: killed');
+      child.kill('SIGKILL');
+    };
+    return pulse;
   }
 
   async #again(): Promise<void> {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import closeWithGrace from 'close-with-grace';
 import { Engine } from '../native/index.js';
+import { crashSignals } from '../src/alive.js';
 import { loadConfig, simulatedDevice } from '../src/config.js';
 import { type CodedError, codeOf } from '../src/errors.js';
 import { createLog } from '../src/log.js';
@@ -16,6 +17,7 @@ import {
 } from './media/index.js';
 import type { ClipEngine } from './pipeline/engine.js';
 import { Interrupted, removeLeftovers, runJob, workerFolder } from './pipeline/job.js';
+import { beatMs } from './keeper.js';
 import { SimulatedEngine } from './simulated-engine.js';
 
 /** The process that owns one device: loads the model once and serves one task after another. */
@@ -37,9 +39,11 @@ let engine: ClipEngine | undefined;
 let serving: Promise<void> | undefined;
 
 process.send?.({ type: 'hello', worker });
+setInterval(() => process.send?.({ type: 'beat' }), beatMs).unref();
 
 // The delay is the last resort, for a Redis or an engine that does not let go.
-const { close } = closeWithGrace({ delay: config.shutdownMs + 15_000, logger: log }, stop);
+const grace = { delay: config.shutdownMs + 15_000, logger: log, skip: crashSignals };
+const { close } = closeWithGrace(grace, stop);
 process.on('disconnect', close);
 
 async function stop(): Promise<void> {

@@ -8,7 +8,7 @@ import type { Log } from '../src/log.js';
 import { projectRoot } from '../src/paths.js';
 import { Recovery } from '../src/queue/recovery.js';
 import { type Redis, connectRedis } from '../src/queue/redis.js';
-import { Keeper } from './keeper.js';
+import { Keeper, beatMs } from './keeper.js';
 
 const startMs = 600_000;
 const unref = { ref: false };
@@ -71,6 +71,7 @@ export class Supervisor {
       log: this.#log,
       startMs,
       stopMs: this.#config.shutdownMs + 20_000,
+      beatMs,
       onMessage: (message) => {
         if (message.type === 'hello') worker = message.worker;
       },

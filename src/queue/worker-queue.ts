@@ -32,6 +32,8 @@ export interface Claim {
   readonly taskId: string;
   readonly token: string;
   readonly attempt: number;
+  /** The attempts that count: those handed back do not. */
+  readonly tries: number;
   /** Of the video that this attempt stores; without a completion it is deleted. */
   readonly videoId: string;
   /** Aborted with TASK_CANCELLED, which the worker then fails the task with. */
@@ -213,9 +215,9 @@ export class WorkerQueue {
         ...stateFields(update, { queue: this.queue, worker: this.worker }),
       ],
     );
-    let claimed: [string, number];
+    let claimed: [string, number, number];
     try {
-      claimed = (await claiming) as [string, number];
+      claimed = (await claiming) as typeof claimed;
     } catch (error) {
       this.#claims.delete(taskId);
       if (!isReply(error) || willPass(error)) throw error;
@@ -224,10 +226,10 @@ export class WorkerQueue {
       await this.#reject(Buffer.from(raw), { ...entry, problem });
       return undefined;
     }
-    const [outcome, attempt] = claimed;
+    const [outcome, attempt, tries] = claimed;
     this.#log.info({ task: taskId, outcome, attempt }, 'claim');
     if (outcome === 'claimed') {
-      return { raw, entry, taskId, token, attempt, videoId, cancelled: abort.signal };
+      return { raw, entry, taskId, token, attempt, tries, videoId, cancelled: abort.signal };
     }
     this.#claims.delete(taskId);
     return undefined;
@@ -271,11 +273,18 @@ export class WorkerQueue {
     return (await this.#finish(claim, update, '')) === 'done';
   }
 
-  /** A task that was cancelled fails with that, whatever else is wrong with it. */
-  async fail(claim: Claim, progress: number, error: CodedError): Promise<boolean> {
+  /**
+   * A task that was cancelled fails with that, whatever else is wrong with it. `isPoison`: it
+   * breaks the workers that try it, and goes to the dead-letter list.
+   */
+  async fail(
+    claim: Claim,
+    progress: number,
+    error: CodedError,
+    isPoison = error.code === 'TASK_MALFORMED',
+  ): Promise<boolean> {
     const update = failedUpdate(claim.entry, progress, error.code, error.message);
-    const buried =
-      error.code === 'TASK_MALFORMED' ? deadEntry(Buffer.from(claim.raw), update, this.worker) : '';
+    const buried = isPoison ? deadEntry(Buffer.from(claim.raw), update, this.worker) : '';
     const outcome = await this.#finish(claim, update, buried);
     if (outcome !== 'cancelled') return outcome === 'done';
     return this.fail(claim, progress, new CodedError('TASK_CANCELLED', cancelledMessage));

@@ -15,6 +15,7 @@ void t.test('a worker whose device fails is replaced, and its task tried again',
   const service = await Service.start(t, {
     ...settings,
     ...{ WORKER_DEVICES: 'sim:1', SIM_FRAME_MS: '1', TASK_MAX_ATTEMPTS: '2' },
+    TASK_STALL_SECONDS: '1',
     ...{
       LOST: join(settings['DATA_DIR']!, 'lost'),
       NODE_OPTIONS: `--import=${pathToFileURL(fixture).href}`,
@@ -39,6 +40,18 @@ void t.test('a worker whose device fails is replaced, and its task tried again',
   t.match(last, { status: 'failed', attempt: 2, code: 'ENGINE_OUT_OF_MEMORY' });
   await push('after it', 1);
   t.match(await service.end('after it'), { status: 'completed' });
+
+  for (const [task, seed, code, why] of [
+    ['hangs', 15, 'TASK_STALLED', /no progress for 1 s/],
+    ['crashes', 16, 'TASK_ATTEMPTS_EXHAUSTED', /lost 2 times .* it was ended by SIGSEGV/],
+  ] as const) {
+    await push(task, seed);
+    await push(`after ${task}`, 1);
+    t.match(await service.end(task), { status: 'failed', attempt: 2, code, error: why });
+    t.match(await service.end(`after ${task}`), { status: 'completed', attempt: 1 });
+    const dead = (await service.client.lindex('task_queue_gpu_0:dead', 0)) as string;
+    t.match(JSON.parse(dead), { task_id: task, attempts: 2, code, worker: /^simulated-/ });
+  }
   const now = `${stack.config.hostName}.${stack.pids.workers[0]}`;
   await until(
     async () => (await readdir(join(stack.config.dataFolder, 'work'))).join() === now,

@@ -11,9 +11,13 @@ import { isGone } from '../helpers/stack.js';
 void t.test('keeper', async (t) => {
   const folder = await temporaryFolder(t);
   let number = 0;
-  const keep = (behaviour: string, more: { startMs?: number; stopMs?: number } = {}) => {
+  const keep = (
+    behaviour: string,
+    more: { startMs?: number; stopMs?: number; beatMs?: number } = {},
+  ) => {
     const file = join(folder, `log-${number++}`);
     const exits: number[] = [];
+    const reasons: string[] = [];
     const keeper = new Keeper({
       name: behaviour,
       module: join(projectRoot, 'dist', 'test', 'worker', 'fixtures', 'child.js'),
@@ -22,7 +26,10 @@ void t.test('keeper', async (t) => {
       log: createLog('silent'),
       startMs: 20_000,
       stopMs: 20_000,
-      onExit: async () => void exits.push(Date.now()),
+      onExit: async (how) => {
+        exits.push(Date.now());
+        reasons.push(how);
+      },
       ...more,
     });
     t.teardown(() => keeper.stop());
@@ -33,7 +40,7 @@ void t.test('keeper', async (t) => {
             .split('\n')
             .map((line) => line.split(' '))
         : [];
-    return { keeper, lines, exits };
+    return { keeper, lines, exits, reasons };
   };
 
   await t.test('starts it, and again when it is killed, and stops it', async (t) => {
@@ -48,6 +55,19 @@ void t.test('keeper', async (t) => {
     await keeper.stop();
     t.ok(isGone(second));
     t.equal(exits.length, 2);
+  });
+
+  await t.test('kills one that hangs', async (t) => {
+    const { keeper, lines, reasons } = keep('beats', { beatMs: 20 });
+    await keeper.start();
+    const first = keeper.pid as number;
+    process.kill(first, 'SIGSTOP');
+    await until(() => lines().length === 2, 'a second start');
+    t.ok(isGone(first));
+    process.kill(keeper.pid as number, 'SIGKILL');
+    await until(() => reasons.length === 2, 'its end');
+    t.same(reasons, ['it hung', 'it was ended by SIGKILL']);
+    await keeper.stop();
   });
 
   await t.test('never two at once, ever later', async (t) => {

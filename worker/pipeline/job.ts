@@ -12,6 +12,7 @@ import { Reporter } from '../report/reporter.js';
 import type { ClipEngine } from './engine.js';
 import { Transfers } from './transfer.js';
 import { type VideoStage, makeVideo } from './video.js';
+import { Watchdog } from './watchdog.js';
 
 /** Why work on a task was cut short. */
 export class Interrupted extends Error {
@@ -40,8 +41,12 @@ const scale: Record<'downloading' | VideoStage, readonly [number, number]> = {
   merging_audio: [92, 96],
 };
 
-/** Failures of the device that a process does not get over; the next process may. */
-const fatalCodes: ReadonlySet<ErrorCode> = new Set(['ENGINE_DEVICE_LOST', 'ENGINE_OUT_OF_MEMORY']);
+/** Failures that a process does not get over; the next process may. */
+const fatalCodes: ReadonlySet<ErrorCode> = new Set([
+  'ENGINE_DEVICE_LOST',
+  'ENGINE_OUT_OF_MEMORY',
+  'TASK_STALLED',
+]);
 
 /**
  * Works on a claimed task until it is completed, failed, cancelled, handed back or lost. Resolves
@@ -111,7 +116,8 @@ async function makeVideoOf(
     maxBytes: Math.max(maxBytes.audio, maxBytes.video),
     types: ['audio/', 'video/'],
   });
-  const result = await makeVideo(engine, {
+  const watchdog = new Watchdog(config.tasks.stallMs);
+  const making = makeVideo(engine, {
     imagePath,
     audioPath,
     outPath,
@@ -122,8 +128,12 @@ async function makeVideoOf(
     maxAudioSeconds: config.tasks.maxAudioSeconds,
     encoder,
     signal,
-    onStage: tell,
+    onStage: (...news) => {
+      watchdog.alive();
+      tell(...news);
+    },
   });
+  const result = await watchdog.watch(making);
   const { frames, seed, face, milliseconds } = result;
   log.info({ frames, seed: String(seed), face, milliseconds }, 'rendered');
   reporter.update('merging_audio', 97, 'storing the video');
@@ -151,11 +161,11 @@ async function end(
     }
     return fatal;
   }
-  if (fatal !== undefined && !signal.aborted && claim.attempt < config.tasks.maxAttempts) {
+  if (fatal !== undefined && !signal.aborted && claim.tries < config.tasks.maxAttempts) {
     return fatal;
   }
   const failure = codedFailure(interruption);
-  const told = await queue.fail(claim, progress, failure);
+  const told = await queue.fail(claim, progress, failure, fatal !== undefined);
   log.warn(
     { err: failure.code === 'INTERNAL' ? error : undefined, code: failure.code, told },
     failure.message,

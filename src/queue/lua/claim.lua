@@ -6,7 +6,7 @@ if redis.call('LPOS', processing, raw) == false then return {'lost', 0} end
 
 local owner = redis.call('GET', lease)
 if owner == token then
-  return {'claimed', tonumber(redis.call('HGET', state, 'attempts'))}
+  return {'claimed', tonumber(redis.call('HGET', state, 'attempts')), tries(state)}
 end
 -- A lease of this very worker is from work on this entry that it could not end.
 local is_own = owner and string.sub(owner, 1, #worker + 1) == worker .. ':'
@@ -38,4 +38,4 @@ redis.call('HDEL', suspects, fingerprint)
 redis.call('HDEL', state, 'position')
 redis.call('HSET', state, 'token', token, 'fingerprint', fingerprint)
 publish(state, channel, state_ms, message, {unpack(ARGV, 9)})
-return {'claimed', attempt}
+return {'claimed', attempt, tries(state)}
