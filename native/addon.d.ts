@@ -53,14 +53,7 @@ export interface AddonHostDevice {
   lostAt: number;
 }
 
-export interface AddonConfig {
-  /** ONNX Runtime's library; the first one that is loaded serves the whole process. */
-  runtimeLibrary: string;
-  provider: 'cpu';
-  threads: number;
-  /** Whether to load the unconditional network at once, not at the first clip that needs it. */
-  guidanceByDefault: boolean;
-  hostDevice?: AddonHostDevice | undefined;
+export interface AddonModel {
   networks: AddonNetwork[];
   /** Whether the weights are float16. */
   float16: boolean;
@@ -82,6 +75,53 @@ export interface AddonConfig {
   latent: { channels: number; downscale: number };
   maxContext: number;
   schedule: AddonSchedule;
+}
+
+export interface AddonConfig extends AddonModel {
+  /** ONNX Runtime's library; the first one that is loaded serves the whole process. */
+  runtimeLibrary: string;
+  provider: 'cpu';
+  threads: number;
+  /** Whether to load the unconditional network at once, not at the first clip that needs it. */
+  guidanceByDefault: boolean;
+  hostDevice?: AddonHostDevice | undefined;
+}
+
+/** The calls that a TensorRT engine is built for: exact for pictures, upper limits for the rest. */
+export interface AddonSizes {
+  width: number;
+  height: number;
+  /** Of a window. */
+  frames: number;
+  /** Per call of the denoiser. */
+  windows: number;
+  /** Per call of the decoder. */
+  images: number;
+}
+
+export interface AddonPlanRequest {
+  width: number;
+  height: number;
+  frames: number;
+  /** Of a step. */
+  windows: number;
+  clipFrames: number;
+  guided: boolean;
+  freeBytes: number;
+}
+
+/** How clips are computed in a GPU's memory. */
+export interface AddonPlan {
+  windows: number;
+  images: number;
+  /** Whether the networks that run once per clip stay loaded. */
+  resident: boolean;
+  /** Whether networks give their memory back after each run. */
+  shrink: boolean;
+  /** The most that is needed at any time. */
+  bytes: number;
+  /** What was chosen, and why. */
+  sentence: string;
 }
 
 export interface AddonRender {
@@ -182,6 +222,32 @@ export interface Addon {
   };
   /** What all processes together have left of a GPU; throws ENGINE_DEVICE_UNAVAILABLE. */
   gpuMemory(index: number): { freeBytes: number; totalBytes: number };
+  /** Every input of a network in its least, usual and largest shape. */
+  inputShapes(
+    model: AddonModel,
+    network: string,
+    sizes: AddonSizes,
+  ): { name: string; least: number[]; usual: number[]; largest: number[] }[];
+  /** What ONNX Runtime's provider is told for a network. */
+  providerOptions(
+    model: AddonModel,
+    network: string,
+    config: {
+      provider: 'cuda' | 'tensorrt';
+      gpu: number;
+      graphs: boolean;
+      memoryLimit: number;
+      engineFolder: string;
+      timingFolder: string;
+      sizes: AddonSizes;
+    },
+  ): Record<string, string>;
+  /** Loads a provider's libraries for a GPU; throws ENGINE_RUNTIME_MISSING or ENGINE_DEVICE_*. */
+  requireProvider(runtimeLibrary: string, provider: string, gpu: number): void;
+  /** What a text of ONNX Runtime or its providers means; no advice if nobody knows it. */
+  classifyFailure(text: string): { code: string; advice: string };
+  /** A plan; with `bytes` the next smaller one than a plan of so many, if there is one. */
+  plan(model: AddonModel, request: AddonPlanRequest, bytes?: number): AddonPlan | null;
   frameCount(options: {
     hop: number;
     blockFrames: number;

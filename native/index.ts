@@ -63,6 +63,13 @@ export const parts = {
   windows: (options: Parameters<Addon['windows']>[0]) => native().addon.windows(options),
   noise: (options: Parameters<Addon['noise']>[0]) => native().addon.noise(options),
   philox: (counter: number[], key: number[]) => native().addon.philox(counter, key),
+  inputShapes: (...args: Parameters<Addon['inputShapes']>) => native().addon.inputShapes(...args),
+  providerOptions: (...args: Parameters<Addon['providerOptions']>) =>
+    native().addon.providerOptions(...args),
+  requireProvider: (provider: string, gpu: number) =>
+    native().addon.requireProvider(native().runtimeLibrary, provider, gpu),
+  classifyFailure: (text: string) => native().addon.classifyFailure(text),
+  plan: (...args: Parameters<Addon['plan']>) => native().addon.plan(...args),
 };
 
 /** What a job waits for. `fail` gets the error that the caller shall see. */

@@ -10,6 +10,7 @@ import { filesOf, findLayout, readExtras, readJson, type Extras, type Layout } f
 import { checkManifest, manifestName, type Manifest } from './manifest.js';
 import { parseUNetConfig, parseVaeConfig, parseWhisperDims } from './model/config.js';
 import { windowFrames } from './model/denoiser.js';
+import { withMemory } from './model/memory.js';
 import { audioWindow, melSizes, planModel } from './model/plan.js';
 import type { ModelConfig, ModelPlan, ModelSources } from './model/plan.js';
 import { ModelFolder, writeError } from './model-folder.js';
@@ -205,6 +206,7 @@ function describe(
 ): Omit<Manifest, 'files' | 'sources'> {
   const { unet, vae, whisper, motionHeads } = config;
   const downscale = 2 ** (vae.channels.length - 1);
+  const defaults = defaultsOf(opened.layout, extras, unet.sample, downscale, plan.maxFrames);
   return {
     format: 1,
     name,
@@ -212,7 +214,7 @@ function describe(
     opset: plan.opset,
     accelerated: opened.layout.accelerated,
     parameters: parametersOf(opened.sources, plan.known),
-    networks: plan.networks,
+    networks: withMemory(plan, config, defaults.contextFrames),
     audio: {
       sampleRate: melSizes.sampleRate,
       hop: melSizes.hop,
@@ -235,7 +237,7 @@ function describe(
     motion: { heads: motionHeads, maxFrames: plan.maxFrames },
     bank: [...plan.bank],
     schedule: { trainSteps: 1000, betaStart: 0.00085, betaEnd: 0.012 },
-    defaults: defaultsOf(opened.layout, extras, unet.sample, downscale, plan.maxFrames),
+    defaults,
   };
 }
 

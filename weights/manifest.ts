@@ -14,12 +14,31 @@ const fileName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$', maxLengt
 const sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' });
 const bytes = Type.Integer({ minimum: 0 });
 
+const quantity = Type.Number({ minimum: 0 });
+
 const Network = Type.Object(
   {
     file: fileName,
     /** The same network with operators that only the CPU provider of ONNX Runtime has. */
     cpuFile: Type.Optional(fileName),
     data: fileName,
+    /**
+     * Bytes that the network needs on a GPU: its weights, and what is alive at once in a call with
+     * `frames` frames, which is the largest of the sums `base + linear * n + quadratic * n * n` for n
+     * latent pixels. Models that were imported before this was counted lack it.
+     */
+    memory: Type.Optional(
+      Type.Object(
+        {
+          weights: bytes,
+          frames: count,
+          live: Type.Array(Type.Object({ base: quantity, linear: quantity, quadratic: quantity }), {
+            minItems: 1,
+          }),
+        },
+        { additionalProperties: false },
+      ),
+    ),
   },
   { additionalProperties: false },
 );

@@ -172,10 +172,6 @@ NetworkFile ReadNetworkFile(const Fields& fields) {
   return network;
 }
 
-}  // namespace
-
-namespace {
-
 HostDeviceConfig ReadHostDevice(const Fields& fields) {
   HostDeviceConfig host;
   host.standard_graphs = fields.Boolean("standardGraphs");
@@ -190,15 +186,8 @@ HostDeviceConfig ReadHostDevice(const Fields& fields) {
 
 }  // namespace
 
-EngineConfig ReadEngineConfig(Napi::Value value) {
-  const Fields fields(value, "");
-  EngineConfig config;
-  config.runtime_library = fields.String("runtimeLibrary");
-  config.provider = fields.String("provider");
-  config.threads = fields.Integer("threads");
-  config.guidance_by_default = fields.Boolean("guidanceByDefault");
-  if (fields.Has("hostDevice")) config.host_device = ReadHostDevice(fields.Object("hostDevice"));
-  ModelSpec& model = config.model;
+ModelSpec ReadModelSpec(const Fields& fields) {
+  ModelSpec model;
   for (const Fields& network : fields.Objects("networks")) {
     model.networks.push_back(ReadNetworkFile(network));
   }
@@ -222,6 +211,18 @@ EngineConfig ReadEngineConfig(Napi::Value value) {
   model.downscale = latent.Integer("downscale");
   model.max_context = fields.Integer("maxContext");
   model.schedule = ReadSchedule(fields.Object("schedule"));
+  return model;
+}
+
+EngineConfig ReadEngineConfig(Napi::Value value) {
+  const Fields fields(value, "");
+  EngineConfig config;
+  config.runtime_library = fields.String("runtimeLibrary");
+  config.provider = fields.String("provider");
+  config.threads = fields.Integer("threads");
+  config.guidance_by_default = fields.Boolean("guidanceByDefault");
+  if (fields.Has("hostDevice")) config.host_device = ReadHostDevice(fields.Object("hostDevice"));
+  config.model = ReadModelSpec(fields);
   return config;
 }
 
@@ -361,6 +362,17 @@ Napi::Object ToObject(Napi::Env env, const Event& event) {
   auto object = Napi::Object::New(env);
   object.Set("id", Napi::Number::New(env, event.id));
   std::visit(BodyWriter{env, object}, event.body);
+  return object;
+}
+
+Napi::Object ToObject(Napi::Env env, const Plan& plan) {
+  auto object = Napi::Object::New(env);
+  object.Set("windows", Napi::Number::New(env, plan.sizes.windows));
+  object.Set("images", Napi::Number::New(env, plan.sizes.images));
+  object.Set("resident", Napi::Boolean::New(env, plan.resident));
+  object.Set("shrink", Napi::Boolean::New(env, plan.shrink));
+  object.Set("bytes", Napi::Number::New(env, static_cast<double>(plan.bytes)));
+  object.Set("sentence", Napi::String::New(env, plan.sentence));
   return object;
 }
 

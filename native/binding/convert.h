@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../engine/engine.h"
+#include "../engine/planner.h"
 
 namespace echomimic {
 
@@ -43,11 +44,13 @@ class Fields {
 };
 
 EngineConfig ReadEngineConfig(Napi::Value value);
+ModelSpec ReadModelSpec(const Fields& fields);
 RenderRequest ReadRenderRequest(Napi::Value value);
 NetworkRequest ReadNetworkRequest(Napi::Value value);
 TokensRequest ReadTokensRequest(Napi::Value value);
 ScheduleSpec ReadSchedule(const Fields& fields);
 
 Napi::Object ToObject(Napi::Env env, const Event& event);
+Napi::Object ToObject(Napi::Env env, const Plan& plan);
 
 }  // namespace echomimic

@@ -147,8 +147,10 @@ EngineError ExplainFailure(const std::string& attempt, const std::string& text,
                            ErrorCode otherwise) {
   const Failure failure = ClassifyFailure(text);
   const bool known = *failure.advice != '\0';
+  // ONNX Runtime ends some of its texts with an empty line.
+  const std::string said = text.substr(0, text.find_last_not_of(" \n") + 1);
   return EngineError(known ? failure.code : otherwise,
-                     attempt + ": " + text + (known ? "; " : "") + failure.advice);
+                     attempt + ": " + said + (known ? "; " : "") + failure.advice);
 }
 
 }  // namespace echomimic

@@ -13,8 +13,9 @@ namespace echomimic {
 struct PlanRequest {
   int width = 0;  // pixels
   int height = 0;
-  int frames = 0;   // of a window
-  int windows = 1;  // of a step; no more of them are put into one call
+  int frames = 0;       // of a window
+  int windows = 1;      // of a step; no more of them are put into one call
+  int clip_frames = 0;  // of the whole clip
   bool guided = false;  // whether the unconditional network is needed too
   uint64_t free_bytes = 0;  // of the GPU, with none of the networks loaded
 };
@@ -25,6 +26,8 @@ struct Plan {
   // Whether the networks that run once per clip stay loaded; else they are loaded for each clip and
   // freed before the denoiser runs.
   bool resident = true;
+  // Whether every network gives its arena back after each run; see GiveMemoryBack.
+  bool shrink = false;
   uint64_t bytes = 0;    // the most that is needed at any time
   std::string sentence;  // what was chosen, and why
 };

@@ -53,12 +53,12 @@ ProviderOptions TensorRtOptionsOf(const ProviderConfig& config, const ModelSpec&
                                   const std::string& network);
 
 // Loads a provider's libraries. Throws ENGINE_RUNTIME_MISSING where one is missing or does not fit,
-// and ENGINE_DEVICE_UNAVAILABLE where the driver shows no such GPU. Call LoadRuntime before.
+// and ENGINE_DEVICE_UNAVAILABLE where the driver shows no such GPU. Call Environment before.
 void RequireProvider(Provider provider, int gpu);
 
 // Options of a network's session, with the providers in the order TensorRT, CUDA, CPU from the
 // configured one on. Never leaves a provider out: throws ENGINE_RUNTIME_MISSING where its libraries
-// are missing, ENGINE_DEVICE_* where the GPU cannot be used. Call LoadRuntime before.
+// are missing, ENGINE_DEVICE_* where the GPU cannot be used.
 Ort::SessionOptions SessionOptionsFor(const ProviderConfig& config, const ModelSpec& model,
                                       const NetworkFile& network);
 
