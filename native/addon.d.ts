@@ -206,6 +206,8 @@ export interface Addon {
   /** Loads ONNX Runtime's library as an engine would; returns its version. */
   loadRuntime(path: string): string;
   physicalCores(): number;
+  /** Whether the CPU multiplies 8-bit numbers faster than floats. */
+  hasFastInt8(): boolean;
   cuda(): {
     built: boolean;
     gpus: {

@@ -52,6 +52,9 @@ export interface EngineInfo {
   defaults: ModelFolder['manifest']['defaults'];
   device: Device;
   provider: string;
+  precision: 'exact' | 'approximate';
+  /** Whether layers are computed in 8 bits: in approximate precision, where the CPU is made for it. */
+  int8: boolean;
   threads: number;
   runtimeVersion: string;
   loadMilliseconds: number;
@@ -71,6 +74,16 @@ export const parts = {
   classifyFailure: (text: string) => native().addon.classifyFailure(text),
   plan: (...args: Parameters<Addon['plan']>) => native().addon.plan(...args),
 };
+
+/** How an engine with these options is to approximate. */
+function approximation(options: LoadOptions): Pick<EngineInfo, 'precision' | 'int8'> {
+  const approximate =
+    options.precision === 'approximate' && chooseDevice(options).provider === 'cpu';
+  return {
+    precision: approximate ? 'approximate' : 'exact',
+    int8: approximate && native().addon.hasFastInt8(),
+  };
+}
 
 /** What a job waits for. `fail` gets the error that the caller shall see. */
 interface Job {
@@ -109,6 +122,7 @@ export class Engine {
     const { addon, runtimeLibrary } = native();
     const { device, provider } = chooseDevice(options);
     const threads = options.threads ?? device.cores;
+    const { precision: wanted, int8 } = approximation(options);
     this.#model = model;
     const { name, precision, accelerated, defaults } = model.manifest;
     this.#info = {
@@ -116,6 +130,8 @@ export class Engine {
       defaults,
       device,
       provider,
+      precision: wanted,
+      int8,
       threads,
       runtimeVersion: '',
       loadMilliseconds: 0,
@@ -139,7 +155,8 @@ export class Engine {
     const site = new Error();
     const checked = checkOptions(LoadOptionsSchema, options);
     chooseDevice(checked);
-    const engine = new Engine(await openModel(checked.model), checked);
+    const model = await openModel(checked.model, { int8: approximation(checked).int8 });
+    const engine = new Engine(model, checked);
     await engine.#start(0, site, (event, resolve: (nothing: undefined) => void) => {
       if (event.kind !== 'loaded') return;
       engine.#info.loadMilliseconds = event.milliseconds;
@@ -163,10 +180,11 @@ export class Engine {
   async render(options: RenderOptions, hooks: RenderHooks): Promise<RenderResult> {
     const site = new Error();
     const { signal, onFrames, onProgress, onLatents } = hooks;
-    const { defaults } = this.#info;
+    const { defaults, precision } = this.#info;
     const checked = checkOptions(RenderOptionsSchema, options);
     if (signal?.aborted) throw errorAt(site, 'ENGINE_CANCELLED', 'the work was cancelled');
     const contextFrames = checked.contextFrames ?? defaults.contextFrames;
+    const overlap = precision === 'approximate' ? 0 : defaults.contextOverlap;
     const request = {
       ...checked,
       fps: checked.fps ?? defaults.fps,
@@ -174,8 +192,7 @@ export class Engine {
       cfg: checked.cfg ?? defaults.cfg,
       seed: BigInt(checked.seed ?? randomBytes(6).readUIntBE(0, 6)),
       contextFrames,
-      contextOverlap:
-        checked.contextOverlap ?? Math.min(defaults.contextOverlap, contextFrames - 1),
+      contextOverlap: checked.contextOverlap ?? Math.min(overlap, contextFrames - 1),
       wantLatents: onLatents !== undefined,
     };
     const id = this.#nextId++;

@@ -11,8 +11,13 @@ export interface ModelFolder {
   config: Omit<AddonConfig, 'runtimeLibrary' | 'provider' | 'threads'>;
 }
 
+/** Graphs in 8 bits where there are some, if `int8` asks for them, else those of the CPU. */
+function cpuFile(network: Manifest['networks']['denoiser'], int8: boolean): string {
+  return (int8 ? network.int8File : undefined) ?? network.cpuFile ?? network.file;
+}
+
 /** Reads a model folder's manifest and makes of it what the addon wants to know. */
-export async function openModel(path: string): Promise<ModelFolder> {
+export async function openModel(path: string, { int8 = false } = {}): Promise<ModelFolder> {
   const folder = resolve(path);
   let manifest: Manifest;
   try {
@@ -38,6 +43,12 @@ export async function openModel(path: string): Promise<ModelFolder> {
       .update(files.get(file)!.sha256)
       .update(files.get(data)!.sha256)
       .digest('hex');
+  if (int8 && networks.denoiser.int8File === undefined) {
+    throw new CodedError(
+      'ENGINE_MODEL_INVALID',
+      `model: ${folder} was imported before there were graphs in 8 bits; import it again, or take precision "exact"`,
+    );
+  }
   return {
     folder,
     manifest,
@@ -46,7 +57,7 @@ export async function openModel(path: string): Promise<ModelFolder> {
       networks: Object.entries(networks).map(([name, network]) => ({
         name,
         path: join(folder, network.file),
-        cpuPath: join(folder, network.cpuFile ?? network.file),
+        cpuPath: join(folder, cpuFile(network, int8)),
         digest: digestOf(network),
         weightBytes: network.memory?.weights ?? files.get(network.data)!.bytes,
         live: network.memory && { frames: network.memory.frames, sums: network.memory.live },

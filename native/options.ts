@@ -44,6 +44,11 @@ export const LoadOptionsSchema = Type.Object(
         Type.Literal('tensorrt'),
       ]),
     ),
+    /**
+     * `approximate` is faster and a little different: layers in 8 bits, windows without overlap. The
+     * CPU alone has it; elsewhere it changes nothing. By default `exact`.
+     */
+    precision: Type.Optional(Type.Union([Type.Literal('exact'), Type.Literal('approximate')])),
     /** CPU threads; by default one per physical core. */
     threads: Type.Optional(count(1024)),
     /** For checks on machines without a GPU; see AddonHostDevice in native/addon.d.ts. */

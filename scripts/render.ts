@@ -12,7 +12,8 @@ import { progressBar } from './progress-bar.js';
 import { requireModel } from './stack.js';
 
 const usage = `npm run render -- --image PORTRAIT --audio SPEECH --out VIDEO.mp4
-  --steps N  --cfg X  --seed N  --frames N  --size PIXELS  --model NAME_OR_FOLDER`;
+  --steps N  --cfg X  --seed N  --frames N  --size PIXELS  --model NAME_OR_FOLDER
+  --approximate`;
 
 /** `npm run render`: what a task does, without any server. */
 async function main(): Promise<void> {
@@ -27,6 +28,7 @@ async function main(): Promise<void> {
       frames: { type: 'string' },
       size: { type: 'string' },
       model: { type: 'string' },
+      approximate: { type: 'boolean' },
       help: { type: 'boolean' },
     },
   });
@@ -55,6 +57,7 @@ async function main(): Promise<void> {
   const engine = await Engine.load({
     model: modelFolder,
     provider: config.engine.provider,
+    precision: values.approximate === true ? 'approximate' : config.engine.precision,
     ...(config.engine.threads === undefined ? {} : { threads: config.engine.threads }),
   });
   const bar = progressBar();

@@ -64,6 +64,7 @@ export interface Config {
   readonly modelFolder: string;
   readonly engine: {
     readonly provider: Settings['ENGINE_PROVIDER'];
+    readonly precision: Settings['ENGINE_PRECISION'];
     readonly threads: number | undefined;
     /** Milliseconds that a simulated device takes per frame. */
     readonly simulatedFrameMs: number;
@@ -272,6 +273,7 @@ function buildConfig(raw: Settings): Config {
       : join(projectRoot, 'weights', raw.MODEL),
     engine: {
       provider: raw.ENGINE_PROVIDER,
+      precision: raw.ENGINE_PRECISION,
       threads: raw.ENGINE_THREADS,
       simulatedFrameMs: raw.SIM_FRAME_MS,
     },

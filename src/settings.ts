@@ -62,6 +62,7 @@ export const settings = Type.Object({
   WORKER_FIRST_ID: Type.Integer({ ...count(0, 99_999), default: 0 }),
   MODEL: Type.String({ default: 'small', minLength: 1 }),
   ENGINE_PROVIDER: Type.Enum(['auto', 'cpu', 'cuda', 'tensorrt'], { default: 'auto' }),
+  ENGINE_PRECISION: Type.Enum(['exact', 'approximate'], { default: 'exact' }),
   ENGINE_THREADS: Type.Optional(Type.Integer({ minimum: 1, maximum: 1024 })),
   VIDEO_ENCODER: Type.Enum(['auto', 'x264', 'nvenc'], { default: 'auto' }),
   SIM_FRAME_MS: Type.Number({ ...seconds(0, 60_000), default: 40 }),

@@ -21,6 +21,8 @@ const Network = Type.Object(
     file: fileName,
     /** The same network with operators that only the CPU provider of ONNX Runtime has. */
     cpuFile: Type.Optional(fileName),
+    /** Of that, one that computes large layers in 8 bits. */
+    int8File: Type.Optional(fileName),
     data: fileName,
     /**
      * Bytes that the network needs on a GPU: its weights, and what is alive at once in a call with
@@ -148,7 +150,7 @@ export function checkManifest(value: unknown, path: string): Manifest {
   const { networks, files, defaults, motion } = value;
   const listed = new Set(files.map((file) => file.path));
   for (const network of Object.values(networks)) {
-    for (const file of [network.file, network.cpuFile, network.data]) {
+    for (const file of [network.file, network.cpuFile, network.int8File, network.data]) {
       if (file !== undefined && !listed.has(file)) {
         throw new CodedError('MODEL_INVALID', `${path}: ${file} is not among its files`);
       }

@@ -60,13 +60,14 @@ async function stop(): Promise<void> {
 }
 
 async function loadEngine(): Promise<ClipEngine> {
-  const { provider, threads, simulatedFrameMs } = config.engine;
+  const { provider, precision, threads, simulatedFrameMs } = config.engine;
   if (simulated) return SimulatedEngine.load(config.modelFolder, simulatedFrameMs);
   const [engine] = await Promise.all([
     Engine.load({
       model: config.modelFolder,
       device: values.device,
       provider,
+      precision,
       ...(threads === undefined ? {} : { threads }),
     }),
     warmFaceDetector(),

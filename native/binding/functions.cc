@@ -6,6 +6,7 @@
 #include "../engine/runtime.h"
 #include "../engine/schedule.h"
 #include "../engine/windows.h"
+#include "../ops/int8.h"
 #include "convert.h"
 #ifdef ECHOMIMIC_CUDA
 #include "../cuda/gpus.h"
@@ -72,6 +73,10 @@ Napi::Value AskGpuMemory(const Napi::CallbackInfo& info) {
     throw EngineError(ErrorCode::kDeviceUnavailable, "this engine is built without CUDA");
 #endif
   });
+}
+
+Napi::Value FastInt8(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), ops::HasFastInt8());
 }
 
 // schedule({ trainSteps, betaStart, betaEnd, steps })
@@ -199,6 +204,7 @@ void ExportFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("errorCodes", codes);
   exports.Set("loadRuntime", Napi::Function::New<LoadRuntimeLibrary>(env, "loadRuntime"));
   exports.Set("physicalCores", Napi::Function::New<CountCores>(env, "physicalCores"));
+  exports.Set("hasFastInt8", Napi::Function::New<FastInt8>(env, "hasFastInt8"));
   exports.Set("cuda", Napi::Function::New<ListCuda>(env, "cuda"));
   exports.Set("gpuMemory", Napi::Function::New<AskGpuMemory>(env, "gpuMemory"));
   exports.Set("schedule", Napi::Function::New<ComputeSchedule>(env, "schedule"));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "linear.h"
 
 namespace echomimic {
 
@@ -463,6 +464,7 @@ struct Domain {
     domain.Add(&residual_norm);
     domain.Add(&add_tokens);
     domain.Add(&interleave);
+    domain.Add(&int8_linear);
   }
 
   Operator<SelfAttention> self_attention;
@@ -473,6 +475,7 @@ struct Domain {
   Operator<ResidualNorm> residual_norm;
   Operator<AddTokens> add_tokens;
   Operator<Interleave> interleave;
+  Operator<ops::Int8Linear> int8_linear;
   Ort::CustomOpDomain domain;
 };
 

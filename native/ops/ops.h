@@ -19,6 +19,9 @@ namespace echomimic {
 //   AddTokens       tokens [N h w, C], image [N, C, h, w] -> like image
 //   Interleave      x [N, 4 C, h + 1, w + 1] -> [N, C, 2 h, 2 w]; see upsample in weights/model
 //
+//   Int8Linear      x [..., K], weight [K, N] (constant), bias? [N], skip? -> x weight + bias + skip,
+//                   weights rounded to 8 bits per column, x to 8 bits per row
+//
 // Attention has its scale in the query weights. Results do not depend on the number of threads.
 void AddCpuOps(Ort::SessionOptions& options);
 

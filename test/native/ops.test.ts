@@ -34,8 +34,13 @@ interface Clip {
   readonly frames: Buffer;
 }
 
-async function render(model: string, threads: number, side = 64): Promise<Clip> {
-  const engine = await Engine.load({ model, threads });
+async function render(
+  model: string,
+  threads: number,
+  side = 64,
+  precision: 'exact' | 'approximate' = 'exact',
+): Promise<Clip> {
+  const engine = await Engine.load({ model, threads, precision });
   const frames: Uint8Array[] = [];
   let latents = new Float32Array();
   const pixels = side * side;
@@ -78,6 +83,11 @@ await t.test('fused operators compute what the standard ones do', async (t) => {
       if (side !== 64) continue;
       const threaded = await render(model, 2, side);
       t.ok(fused.frames.equals(threaded.frames), 'the same with any number of threads');
+      const rough = relativeError(
+        (await render(model, 1, side, 'approximate')).latents,
+        fused.latents,
+      );
+      t.ok(rough > 1e-5 && rough < 0.1, `${precision}, approximate: ${rough}`);
     }
   }
 });

@@ -2,7 +2,8 @@ import { Graph, type Precision } from '../graph/builder.js';
 import type { DataFile } from '../graph/data-file.js';
 import * as W from '../graph/weight.js';
 import type { UNetConfig } from './config.js';
-import { attend, cast, computeType, conv, groupNormSilu, matmul, partsOf } from './layers.js';
+import { attend, cast, computeType, conv, exactly, groupNormSilu } from './layers.js';
+import { matmul, partsOf } from './layers.js';
 import { residualNorm, selfAttend, within } from './layers.js';
 import type { Flavour, Net, Shared } from './layers.js';
 import { motionFrames, motionModule, type Clip } from './motion.js';
@@ -24,6 +25,7 @@ export interface DenoiserOptions {
   readonly unconditional: boolean;
   readonly precision: Precision;
   readonly flavour: Flavour;
+  readonly int8?: boolean;
 }
 
 /** All attentions that have a bank, in the order of the network. */
@@ -170,7 +172,7 @@ function checkAudioLayers(block: Params, width: number, audioWidth: number): voi
 export function buildDenoiser(p: Params, data: DataFile, o: DenoiserOptions): Graph {
   const name = o.unconditional ? 'denoiser_unconditional' : 'denoiser';
   const g = new Graph(name, data, o.precision, computeType(o.precision, o.flavour));
-  const net: Net = { g, flavour: o.flavour };
+  const net: Net = { g, flavour: o.flavour, int8: o.int8 ?? false };
   const { config } = o;
   const { inChannels, outChannels, channels, groups, eps } = config;
   const motion = { heads: o.motionHeads, maxFrames: motionFrames(p, config) };
@@ -184,7 +186,7 @@ export function buildDenoiser(p: Params, data: DataFile, o: DenoiserOptions): Gr
       o.flavour === 'cpu' ? g.ints([-1, o.audioWidth]) : g.ints([-1, o.audioTokens, o.audioWidth]);
     const heard = cast(net, g.input('audio', dims), 'compute');
     const perFrame = g.node('Reshape', [heard, flat], {}, 'audio_per_frame');
-    audio = hear(net, perFrame, p, o);
+    audio = hear(exactly(net), perFrame, p, o);
     face = cast(net, g.input('face', [channels[0]!, 'height', 'width']), 'compute');
   }
   const clip: Clip = {

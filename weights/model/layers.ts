@@ -13,7 +13,12 @@ export type Flavour = 'standard' | 'cpu';
 export interface Net {
   readonly g: Graph;
   readonly flavour: Flavour;
+  /** Large layers of a CPU graph in 8 bits. */
+  readonly int8?: boolean;
 }
+
+/** For layers that decide much and cost little. */
+export const exactly = (net: Net): Net => ({ ...net, int8: false });
 
 /** CPU graphs compute in float32, whatever the weights are stored in. */
 export const computeType = (precision: Precision, flavour: Flavour) =>
@@ -33,6 +38,10 @@ export function matmul(
 ): string {
   const { g } = net;
   const w = g.weight(`${name}.weight`, weight);
+  if (net.int8) {
+    const inputs = bias ? [x, w, g.weight(biasName, bias)] : [x, w];
+    return g.own('Int8Linear', inputs, {}, 'linear');
+  }
   if (bias && net.flavour === 'cpu') {
     return g.node('Gemm', [x, w, g.weight(biasName, bias)], {}, 'linear');
   }

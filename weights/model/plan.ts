@@ -48,6 +48,8 @@ export interface NetworkFiles {
   readonly file: string;
   /** A variant with ONNX Runtime's own operators, for its CPU provider. */
   readonly cpuFile?: string;
+  /** Of that, a variant that computes large layers in 8 bits. */
+  readonly int8File?: string;
   readonly data: string;
 }
 
@@ -101,13 +103,18 @@ export function planModel(
     name: NetworkName,
     stem: string,
     file: DataFile,
-    build: (flavour: Flavour, data: DataFile) => Graph,
+    build: (flavour: Flavour, data: DataFile, int8?: boolean) => Graph,
+    { int8 = false } = {},
   ) => {
     if (!data.includes(file)) data.push(file);
     graphs.push({ path: `${stem}.onnx`, model: build('standard', file).build() });
     const cpuFile = `${stem}.cpu.onnx`;
     graphs.push({ path: cpuFile, model: build('cpu', file).build() });
     networks[name] = { file: `${stem}.onnx`, cpuFile, data: file.path };
+    if (!int8) return;
+    const int8File = `${stem}.int8.onnx`;
+    graphs.push({ path: int8File, model: build('cpu', file, true).build() });
+    networks[name] = { ...networks[name], int8File };
   };
 
   const melFile = new DataFile('mel.data');
@@ -130,18 +137,23 @@ export function planModel(
     buildReference(reference, denoising, unet, file, precision, flavour),
   );
   const denoiserData = new DataFile('denoiser.data');
-  const denoiser = (unconditional: boolean) => (flavour: Flavour, file: DataFile) =>
-    buildDenoiser(denoising, file, {
-      config: unet,
-      motionHeads,
-      audioWidth: whisper.width,
-      audioTokens: audioWindow * (whisper.layers + 1),
-      unconditional,
-      precision,
-      flavour,
-    });
-  network('denoiser', 'denoiser', denoiserData, denoiser(false));
-  network('denoiserUncond', 'denoiser_unconditional', denoiserData, denoiser(true));
+  const denoiser =
+    (unconditional: boolean) =>
+    (flavour: Flavour, file: DataFile, int8 = false) =>
+      buildDenoiser(denoising, file, {
+        config: unet,
+        motionHeads,
+        audioWidth: whisper.width,
+        audioTokens: audioWindow * (whisper.layers + 1),
+        unconditional,
+        precision,
+        flavour,
+        int8,
+      });
+  network('denoiser', 'denoiser', denoiserData, denoiser(false), { int8: true });
+  network('denoiserUncond', 'denoiser_unconditional', denoiserData, denoiser(true), {
+    int8: true,
+  });
 
   return {
     opset,

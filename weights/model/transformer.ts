@@ -64,7 +64,9 @@ export function leave(
     const name = last.prefix.slice(0, -1);
     const weight = W.transpose(last.get('weight', [width, 4 * width]));
     if (net.flavour === 'cpu') {
-      return g.node('Gemm', [hidden, g.weight(`${name}.weight`, weight), tokens], {}, 'residual');
+      const w = g.weight(`${name}.weight`, weight);
+      if (net.int8) return g.own('Int8Linear', [hidden, w, '', tokens], {}, 'residual');
+      return g.node('Gemm', [hidden, w, tokens], {}, 'residual');
     }
     return g.node('Add', [tokens, matmul(net, hidden, name, weight)], {}, 'residual');
   });

@@ -1,6 +1,6 @@
 import { resnet, upsample } from './blocks.js';
 import type { UNetConfig } from './config.js';
-import { conv, within, type Net } from './layers.js';
+import { conv, exactly, within, type Net } from './layers.js';
 import type { Params } from './source.js';
 import { timeEmbeddings } from './time.js';
 
@@ -102,7 +102,7 @@ export function walk(
   const { g } = net;
   const { down, mid, up } = layoutOf(config);
   const every = [...down, mid, ...up].flatMap((level) => level.resnets);
-  const times = timeEmbeddings(net, timestep, p, config, every);
+  const times = timeEmbeddings(exactly(net), timestep, p, config, every);
   const { groups, eps } = config;
 
   const block = (x: string, place: ResnetPlace) => {

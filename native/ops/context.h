@@ -1,0 +1,63 @@
+#pragma once
+
+#include <onnxruntime_cxx_api.h>
+
+#include <cstdint>
+#include <stdexcept>
+#include <vector>
+
+// What the operators need of ONNX Runtime's kernel context.
+namespace echomimic::ops {
+
+using Shape = std::vector<int64_t>;
+
+inline void Require(bool condition, const char* what) {
+  if (!condition) throw std::invalid_argument(what);
+}
+
+inline int64_t Product(const Shape& shape, size_t from = 0) {
+  int64_t product = 1;
+  for (size_t i = from; i < shape.size(); i++) product *= shape[i];
+  return product;
+}
+
+// A thread's scratch, as large as its largest task was.
+inline float* Scratch(size_t floats) {
+  thread_local std::vector<float> memory;
+  constexpr size_t line = 16;
+  if (memory.size() < floats + line) memory.resize(floats + line);
+  const auto address = reinterpret_cast<uintptr_t>(memory.data());
+  return memory.data() + (line - address / 4 % line) % line;
+}
+
+template <typename Body>
+void Parallel(const Ort::KernelContext& context, int64_t units, const Body& body) {
+  if (units == 1) return body(0);
+  context.ParallelFor(
+      [](void* data, size_t i) { (*static_cast<const Body*>(data))(static_cast<int64_t>(i)); },
+      static_cast<size_t>(units), 0, const_cast<Body*>(&body));
+}
+
+struct Input {
+  Shape shape;
+  const float* data = nullptr;
+};
+
+inline Input Floats(const Ort::KernelContext& context, size_t index) {
+  if (index >= context.GetInputCount()) return {};
+  const auto value = context.GetInput(index);
+  if (!value) return {};
+  return {value.GetTensorTypeAndShapeInfo().GetShape(), value.GetTensorData<float>()};
+}
+
+inline Shape Integers(const Ort::KernelContext& context, size_t index) {
+  const auto value = context.GetInput(index);
+  const int64_t* const data = value.GetTensorData<int64_t>();
+  return {data, data + value.GetTensorTypeAndShapeInfo().GetElementCount()};
+}
+
+inline float* Output(Ort::KernelContext& context, const Shape& shape, size_t index = 0) {
+  return context.GetOutput(index, shape).GetTensorMutableData<float>();
+}
+
+}  // namespace echomimic::ops
