@@ -4,12 +4,16 @@ import fastify, {
   type FastifyBaseLogger,
   type FastifyError,
   type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
   LogController,
 } from 'fastify';
 import type { Config } from './config.js';
 import { accountRoutes } from './account/routes.js';
 import { conversationRoutes } from './conversation/routes.js';
-import { CodedError, type ErrorCode, errorCodes } from './errors.js';
+import { CodedError, type ErrorCode } from './errors.js';
+import { limitHttp, serverOptions, tellFailure } from './limit/http.js';
+import { trustedRequests } from './limit/trusted.js';
 import type { Log } from './log.js';
 import type { Redis } from './queue/redis.js';
 import { roleRoutes } from './role/routes.js';
@@ -33,6 +37,7 @@ export interface AppOptions {
 }
 
 const readyMs = 1000;
+const readyRetrySeconds = 5;
 
 /** Builds the HTTP application without listening; closing it stops everything it started. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
@@ -42,23 +47,20 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: 1024 * 1024,
-    // Time for a whole upload over a slow line; a line that says nothing is cut much sooner.
-    requestTimeout: 600_000,
-    connectionTimeout: 60_000,
-    keepAliveTimeout: 10_000,
+    ...serverOptions(config),
     forceCloseConnections: 'idle',
     trustProxy: config.trustedProxies ?? false,
     routerOptions: { maxParamLength: 300 },
+    frameworkErrors: (error, request, reply) => void answerFailure(error, request, reply),
   });
-  app.server.headersTimeout = 15_000;
   app.setValidatorCompiler(TypeBoxValidatorCompiler);
-
-  app.setErrorHandler((error: FastifyError, request, reply) => {
-    const { code, status, message } = describeFailure(error);
-    if (status >= 500) request.log.error({ err: error, req: request }, 'request failed');
-    else request.log.info({ code, req: request }, message);
-    if (reply.raw.headersSent) return reply.raw.destroy();
-    return reply.code(status).send({ success: false, message, code });
+  app.setErrorHandler(answerFailure);
+  const data = await openData(config, log, redis);
+  app.addHook('onClose', () => data.close());
+  limitHttp(app, {
+    ...{ config, rates: data.rates },
+    userOf: (authorization) => data.accounts.claimedUser(authorization),
+    isTrusted: trustedRequests(config, redis),
   });
   app.setNotFoundHandler((request, reply) =>
     reply.code(404).send({
@@ -83,8 +85,6 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     token: config.apiToken,
   });
 
-  const data = await openData(config, log, redis);
-  app.addHook('onClose', () => data.close());
   await app.register(accountRoutes, { prefix: '/api', ...data });
   await app.register(roleRoutes, { prefix: '/api/roles', ...data, files: store });
   await app.register(conversationRoutes, { prefix: '/api/conversations', ...data });
@@ -105,7 +105,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   app.get('/readyz', async (_request, reply) => {
     const checks = Promise.all([data.isReady(), isReady?.() ?? true]).catch(() => [false]);
     const ready = (await Promise.race([checks, late(readyMs)])).every(Boolean);
-    return reply.code(ready ? 200 : 503).send({ status: ready ? 'ok' : 'not ready' });
+    if (ready) return { status: 'ok' };
+    return reply.code(503).header('retry-after', readyRetrySeconds).send({ status: 'not ready' });
   });
   return app;
 }
@@ -136,20 +137,27 @@ function startSweeping(app: FastifyInstance, store: TempFileStore, config: Confi
   });
 }
 
+function answerFailure(error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
+  const failure = describeFailure(error);
+  const { code, status, message } = failure;
+  if (status >= 500) request.log.error({ err: error, req: request }, 'request failed');
+  else request.log.info({ code, req: request }, message);
+  if (reply.raw.headersSent) return reply.raw.destroy();
+  tellFailure(reply, failure);
+  return reply.code(status).send({ success: false, message, code });
+}
+
 interface Failure {
   readonly code: ErrorCode;
   readonly status: number;
   readonly message: string;
+  readonly retryAfterSeconds: number | undefined;
 }
 
 /** What a client is told: our errors as they are, the framework's by kind, anything else hidden. */
 function describeFailure(error: FastifyError): Failure {
-  const failure = (code: ErrorCode, message: string): Failure => ({
-    code,
-    message,
-    status: errorCodes[code].status,
-  });
-  if (error instanceof CodedError) return failure(error.code, error.message);
+  const failure = (code: ErrorCode, message: string): Failure => new CodedError(code, message);
+  if (error instanceof CodedError) return error;
   if (error.validation !== undefined) return failure('BAD_REQUEST', error.message);
   if (/^FST_(FILES|PARTS|FIELDS)_LIMIT$/.test(error.code)) {
     return failure('FORM_TOO_LARGE', 'the form has more files or fields than an upload may have');
@@ -157,7 +165,8 @@ function describeFailure(error: FastifyError): Failure {
   const status = error.statusCode ?? (isBrokenForm(error) ? 400 : 500);
   if (status >= 400 && status < 500) {
     const code = status === 413 ? 'FORM_TOO_LARGE' : 'BAD_REQUEST';
-    return { code, message: error.message, status: status === 406 ? 400 : status };
+    const { message } = error;
+    return { code, message, status: status === 406 ? 400 : status, retryAfterSeconds: undefined };
   }
   return failure('INTERNAL', 'the server failed; its log says why');
 }

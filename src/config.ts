@@ -12,6 +12,7 @@ import {
   workerDevices,
 } from './config-values.js';
 import { CodedError } from './errors.js';
+import { type Limits, readLimits } from './limit/limits.js';
 import { projectRoot } from './paths.js';
 import { type Settings, openAiUrl, secretSettings, settingNames, settings } from './settings.js';
 
@@ -95,6 +96,7 @@ export interface Config {
     readonly quotas: Readonly<Record<string, Partial<Record<QuotaKind, number>>>>;
   };
   readonly historyCacheMs: number;
+  readonly limits: Limits;
   readonly sessions: {
     /** Undefined: pages of this server's own origin only. */
     readonly allowedOrigins: readonly string[] | undefined;
@@ -299,6 +301,7 @@ function buildConfig(raw: Settings): Config {
       quotas: readQuotas(raw.QUOTAS),
     },
     historyCacheMs: raw.HISTORY_CACHE_HOURS * 3_600_000,
+    limits: readLimits(raw),
     sessions: {
       allowedOrigins: raw.WS_ALLOWED_ORIGINS?.split(','),
       maxFrameBytes: raw.WS_MAX_FRAME_KB * 1024,

@@ -4,6 +4,7 @@ import { Quota } from './account/quota.js';
 import type { Config } from './config.js';
 import { Conversations } from './conversation/conversations.js';
 import { createDialogue } from './dialogue/index.js';
+import { Rates } from './limit/rates.js';
 import type { Log } from './log.js';
 import { type Redis, connectRedis } from './queue/redis.js';
 import { Roles } from './role/roles.js';
@@ -16,7 +17,7 @@ import type { TempFileStore } from './tempfile/store.js';
 /** What the routes need of the database, with or without a Redis. */
 export type DataServices = Pick<
   SessionServices,
-  'accounts' | 'quota' | 'roles' | 'conversations'
+  'accounts' | 'quota' | 'roles' | 'conversations' | 'rates'
 > & { isReady(): Promise<boolean>; close(): Promise<void> };
 
 export async function openData(config: Config, log: Log, redis?: Redis): Promise<DataServices> {
@@ -28,6 +29,7 @@ export async function openData(config: Config, log: Log, redis?: Redis): Promise
     quota: new Quota(db, config),
     roles,
     conversations: new Conversations(db, redis, config, log),
+    rates: new Rates(config, redis),
     isReady: async () => {
       await sql`select 1`.execute(db);
       return true;
@@ -45,13 +47,13 @@ export function openSessionServices(
   data: DataServices,
   replaced: Partial<SessionServices> = {},
 ): SessionServices & { close(): Promise<void> } {
-  const { accounts, quota, roles, conversations } = data;
+  const { accounts, quota, roles, conversations, rates } = data;
   const subscriber = connectRedis(config, log);
   const tasks = new Tasks(redis, subscriber, config, log);
   // Not waited for: a Redis that is away must not keep the API from listening.
   tasks.start().catch((err: unknown) => log.error({ err }, 'tasks cannot be watched'));
   const services = {
-    ...{ config, log, store, redis, accounts, quota, roles, conversations, tasks },
+    ...{ config, log, store, redis, accounts, quota, roles, conversations, rates, tasks },
     recogniser: replaced.recogniser ?? createRecogniser(config, log),
     synthesiser: replaced.synthesiser ?? createSynthesiser(config, log),
     dialogue: replaced.dialogue ?? createDialogue(config, log),

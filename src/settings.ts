@@ -93,6 +93,17 @@ export const settings = Type.Object({
   }),
   HISTORY_CACHE_HOURS: Type.Number({ default: 24, exclusiveMinimum: 0, maximum: 24 * 366 }),
 
+  REQUESTS_PER_MINUTE: Type.Integer({ ...count(0, 1_000_000), default: 600 }),
+  TURNS_PER_MINUTE: Type.Integer({ ...count(0, 1_000_000), default: 60 }),
+  TASKS_PER_USER: Type.Integer({ ...count(0, 1_000_000), default: 10 }),
+  TASK_QUEUE_LIMIT: Type.Integer({ ...count(0, 1_000_000), default: 1000 }),
+  STORAGE_PER_USER_MB: Type.Integer({ ...count(0, 16_777_216), default: 4096 }),
+  UPLOADS_PER_ADDRESS: Type.Integer({ ...count(0, 1_000_000), default: 20 }),
+  CONNECTIONS: Type.Integer({ ...count(1, 1_000_000), default: 10_000 }),
+  CONNECTIONS_PER_ADDRESS: Type.Integer({ ...count(0, 1_000_000), default: 500 }),
+  HEADER_SECONDS: Type.Number({ ...seconds(0.1, 600), default: 15 }),
+  BODY_STALL_SECONDS: Type.Number({ ...seconds(0.1, 600), default: 30 }),
+
   WS_ALLOWED_ORIGINS: Type.Optional(
     Type.String({ pattern: '^(\\*|https?://[^\\s,/]+)(,https?://[^\\s,/]+)*$' }),
   ),

@@ -135,6 +135,15 @@ export class Accounts {
     return this.#tokens.verify(token);
   }
 
+  /**
+   * Whose token an Authorization header holds, by its signature and time alone, for what need not
+   * know whether the login has ended since.
+   */
+  async claimedUser(authorization: string): Promise<{ readonly id: string } | undefined> {
+    const token = /^Bearer +(\S{1,4096})$/i.exec(authorization)?.[1];
+    return token === undefined ? undefined : this.#tokens.claimedUser(token);
+  }
+
   async find(id: string): Promise<User | undefined> {
     return this.#db.selectFrom('users').select(userColumns).where('id', '=', id).executeTakeFirst();
   }

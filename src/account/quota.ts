@@ -149,6 +149,7 @@ export class Quota {
       `the subscription "${user.subscription_type}" allows ${limit} ${nouns[kind]} a day; ` +
         `${used} are used and ${amount / thousandths} more were asked for: ` +
         `the count starts again at ${resetOf(now)}`,
+      { retryAfterSeconds: Math.max(1, Math.ceil((Date.parse(resetOf(now)) - now) / 1000)) },
     );
   }
 }

@@ -7,7 +7,6 @@ import { bearerToken, requireUser } from './guard.js';
 import { passwordLength } from './passwords.js';
 import { profileLength } from './profile.js';
 import type { Quota } from './quota.js';
-import { LoginThrottledError } from './throttle.js';
 import type { Login } from './tokens.js';
 
 export interface AccountRoutesOptions {
@@ -74,11 +73,6 @@ export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = as
   app,
   { accounts, quota },
 ) => {
-  app.addHook('onError', async (_request, reply, error) => {
-    if (error instanceof LoginThrottledError) {
-      reply.header('retry-after', String(error.retryAfterSeconds));
-    }
-  });
   app.addHook('onSend', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
   });

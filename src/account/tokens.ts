@@ -117,6 +117,16 @@ export class Tokens {
     return { user, expiresAt: claims.exp * 1000, family: claims.sid };
   }
 
+  /** Of a token that is ours and holds, whether its login has ended or not. */
+  async claimedUser(token: string): Promise<{ readonly id: string } | undefined> {
+    try {
+      return { id: (await this.#claimsOf(token)).sub };
+    } catch (error) {
+      if (error instanceof CodedError) return undefined;
+      throw error;
+    }
+  }
+
   async #claimsOf(token: string): Promise<{ sub: string; sid: string; ver: number; exp: number }> {
     try {
       const { payload } = await jwtVerify(token, this.#key, {

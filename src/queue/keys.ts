@@ -18,6 +18,8 @@ export const keys = {
   gpus: 'task_gpus',
   /** The device that was chosen last. */
   turn: 'task_turn',
+  /** What workers show the API to be known as such. */
+  workerKey: 'worker_key',
   /** Channel on which tasks are cancelled. */
   control: 'task_control',
 } as const;

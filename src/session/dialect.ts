@@ -59,6 +59,6 @@ export interface Dialect {
   readonly name: 'echomimic' | 'life-echo';
   /** Called synchronously at the upgrade. */
   connect(socket: ClientSocket): Connection;
-  /** The dialect's error frame. */
-  error(socket: ClientSocket, code: ErrorCode, message: string): object;
+  /** The dialect's error frame; `retryAfter` in seconds. */
+  error(socket: ClientSocket, code: ErrorCode, message: string, retryAfter?: number): object;
 }

@@ -82,6 +82,8 @@ export type SessionEvent =
       readonly type: 'error';
       readonly code: ErrorCode;
       readonly message: string;
+      /** Seconds after which it is worth trying again. */
+      readonly retryAfter?: number | undefined;
       readonly taskId?: string | undefined;
       readonly turn?: number | undefined;
     }

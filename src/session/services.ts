@@ -4,6 +4,7 @@ import type { Quota } from '../account/quota.js';
 import type { Config } from '../config.js';
 import type { Conversations } from '../conversation/conversations.js';
 import type { Dialogue } from '../dialogue/dialogue.js';
+import type { Rates } from '../limit/rates.js';
 import type { Log } from '../log.js';
 import type { Roles } from '../role/roles.js';
 import type { Recogniser, Synthesiser } from '../speech/speech.js';
@@ -24,4 +25,5 @@ export interface SessionServices {
   readonly synthesiser: Synthesiser;
   readonly dialogue: Dialogue;
   readonly tasks: Tasks;
+  readonly rates: Rates;
 }

@@ -1,5 +1,6 @@
 import t from 'tap';
-import { LoginThrottle, networkOf } from '../../src/account/throttle.js';
+import { LoginThrottle } from '../../src/account/throttle.js';
+import { networkOf } from '../../src/limit/network.js';
 import { loadConfig } from '../../src/config.js';
 import { connectRedis } from '../../src/queue/redis.js';
 import { createLog } from '../../src/log.js';

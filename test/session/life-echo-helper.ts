@@ -14,6 +14,7 @@ import { connectRedis } from '../../src/queue/redis.js';
 import { Roles } from '../../src/role/roles.js';
 import { type LifeEchoOptions, createLifeEcho } from '../../src/session/life-echo/index.js';
 import { SessionManager } from '../../src/session/core/manager.js';
+import { Rates } from '../../src/limit/rates.js';
 import type { SessionServices } from '../../src/session/services.js';
 import { registerSockets } from '../../src/session/socket/transport.js';
 import { unlessAborted } from '../../src/provider/abort.js';
@@ -156,7 +157,11 @@ export async function startLifeEcho(
 ): Promise<LifeEchoServer> {
   const log = createLog('silent');
   const redis = await startRedis(t);
-  const config = redis.config({ WS_FRAMES_PER_SECOND: '1000', ...options.settings });
+  const config = redis.config({
+    WS_FRAMES_PER_SECOND: '1000',
+    TURNS_PER_MINUTE: '1000',
+    ...options.settings,
+  });
   const { tasks } = await openTasks(t, redis);
   const connection = connectRedis(config, log);
   const db = await openDatabase(config, log);
@@ -171,6 +176,7 @@ export async function startLifeEcho(
     conversations: new Conversations(db, connection, config, log),
     synthesiser: createSynthesiser(config, log),
     dialogue: options.dialogue ?? createDialogue(config, log),
+    rates: new Rates(config, connection),
   };
   const sessions = new SessionManager(services);
   sessions.start();

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { loadConfig } from '../../src/config.js';
-import { addressKey, checkOrigin } from '../../src/session/socket/admission.js';
+import { networkOf as addressKey } from '../../src/limit/network.js';
+import { checkOrigin } from '../../src/limit/origin.js';
 import { closeReason } from '../../src/session/socket/close.js';
 import { parseFrame } from '../../src/session/socket/frame.js';
 import { Alarm, Tally, TokenBucket } from '../../src/session/socket/limits.js';

@@ -65,6 +65,8 @@ export interface TurnHost {
   store(work: () => Promise<void>): Promise<void>;
   /** The file that tasks animate: the client's picture, or a copy of the role's portrait. */
   portrait(): Promise<string>;
+  /** Counts one turn, or one recording to be recognised; throws RATE_LIMITED. */
+  pace(): Promise<void>;
 }
 
 /** What was reserved for a turn. */

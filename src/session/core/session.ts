@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CodedError, codeOf } from '../../errors.js';
+import { ownerOf } from '../../limit/rates.js';
 import type { Command } from '../commands.js';
 import type { ChatEntry, SessionEvent } from '../events.js';
 import type { OwnedFiles } from './files.js';
@@ -262,6 +263,11 @@ export class Session implements TurnHost {
 
   portrait(): Promise<string> {
     return this.#portrait.id();
+  }
+
+  async pace(): Promise<void> {
+    const { user, address } = this.setup;
+    await this.services.rates.turn(ownerOf(user, address));
   }
 
   #move(to: SessionState): void {

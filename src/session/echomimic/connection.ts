@@ -72,15 +72,16 @@ export class EchoMimicConnection implements Connection, Sink {
   over(why: 'ended' | 'replaced'): void {
     this.#session = undefined;
     if (why === 'ended') return this.#socket.close(closeCodes.done, 'the session has ended');
-    this.#refuse('SESSION_REPLACED', 'another connection has taken this session over');
+    const message = 'another connection has taken this session over';
+    this.#refuse(new CodedError('SESSION_REPLACED', message));
     this.#socket.close(
       closeCodes.replaced,
       'SESSION_REPLACED: another connection has this session',
     );
   }
 
-  #refuse(code: CodedError['code'], message: string): void {
-    this.#socket.send({ event: 'error', data: { code, message } });
+  #refuse({ code, message, retryAfterSeconds: retry_after }: CodedError): void {
+    this.#socket.send({ event: 'error', data: { code, message, retry_after } });
   }
 
   #connectByQuery(): Promise<void> | undefined {
@@ -92,7 +93,7 @@ export class EchoMimicConnection implements Connection, Sink {
     // a wrong query leaves the socket open for a better request_connection
     return connecting.catch((error: unknown) => {
       if (!(error instanceof CodedError)) throw error;
-      this.#refuse(error.code, error.message);
+      this.#refuse(error);
     });
   }
 
@@ -104,7 +105,7 @@ export class EchoMimicConnection implements Connection, Sink {
       const code = codeOf(error);
       if (!['UNAUTHORIZED', 'TOKEN_INVALID', 'TOKEN_EXPIRED'].includes(code)) throw error;
       const { message } = error as CodedError;
-      this.#refuse(code, message);
+      this.#refuse(error as CodedError);
       return this.#socket.close(closeCodes.unauthorised, `${code}: ${message}`);
     }
     const session =

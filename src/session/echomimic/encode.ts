@@ -85,6 +85,7 @@ function wire(event: SessionEvent): [name: string, data: object] | undefined {
         {
           code: event.code,
           message: event.message,
+          retry_after: event.retryAfter,
           task_id: event.taskId,
           turn_id: event.turn,
         },

@@ -14,11 +14,11 @@ export function createEchoMimic(services: SessionServices, sessions: SessionMana
       connections.set(socket, connection);
       return connection;
     },
-    error(socket, code, message): object {
-      const event = { type: 'error', code, message } as const;
+    error(socket, code, message, retryAfter): object {
+      const event = { type: 'error', code, message, retryAfter } as const;
       const seq = connections.get(socket)?.session?.number(event);
       return seq === undefined
-        ? { event: 'error', data: { code, message } }
+        ? { event: 'error', data: { code, message, retry_after: retryAfter } }
         : (encode(event, seq) as object);
     },
   };

@@ -147,7 +147,7 @@ export function encode(event: SessionEvent, conversationId: string): object | un
       return frame('agent_response', { text, index, total });
     }
     case 'error':
-      return errorFrame(conversationId, event.code, event.message);
+      return errorFrame(conversationId, event.code, event.message, event.retryAfter);
     case 'conversation-ended':
       return frame('end_conversation', { status: 'ended' });
     default:
@@ -155,8 +155,13 @@ export function encode(event: SessionEvent, conversationId: string): object | un
   }
 }
 
-export function errorFrame(conversationId: string, code: string, message: string): object {
-  return frameOf('error', conversationId, { message, code });
+export function errorFrame(
+  conversationId: string,
+  code: string,
+  message: string,
+  retryAfter?: number,
+): object {
+  return frameOf('error', conversationId, { message, code, retry_after: retryAfter });
 }
 
 function frameOf(type: string, conversationId: string, data: object): object {

@@ -40,6 +40,7 @@ export class Conversation {
         this.order.add(async () => this.session.handle(command));
         return;
       case 'transcribe':
+        await this.session.pace();
         return this.transcriber.start(command.data, async (result) => {
           if (result instanceof Error) this.fail(result);
           else this.session.emit({ type: 'transcribed', text: result.text });
@@ -63,9 +64,10 @@ export class Conversation {
     if (!(error instanceof CodedError)) {
       log.error({ err: error, session: this.session.id }, 'a message could not be handled');
     }
-    const message =
-      error instanceof CodedError ? error.message : 'the server failed; its log says why';
-    this.session.emit({ type: 'error', code: codeOf(error), message });
+    const known = error instanceof CodedError ? error : undefined;
+    const message = known?.message ?? 'the server failed; its log says why';
+    const retryAfter = known?.retryAfterSeconds;
+    this.session.emit({ type: 'error', code: codeOf(error), message, retryAfter });
   }
 
   async #text(text: string): Promise<void> {

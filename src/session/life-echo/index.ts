@@ -1,6 +1,6 @@
 import { missingProfileFields } from '../../account/accounts.js';
 import { opening, profileGreeting } from '../../dialogue/index.js';
-import { CodedError, type ErrorCode } from '../../errors.js';
+import { CodedError } from '../../errors.js';
 import { type Role, characterOf } from '../../role/roles.js';
 import type { ConversationRow, User } from '../../store/schema.js';
 import { closeCodes } from '../socket/close.js';
@@ -38,7 +38,7 @@ export function createLifeEcho(
   return {
     name: 'life-echo',
     connect: (socket) => new LifeEchoConnection(room, socket),
-    error: (socket, code, message) => errorFrame(idOf(socket), code, message),
+    error: (socket, ...failure) => errorFrame(idOf(socket), ...failure),
   };
 }
 
@@ -82,7 +82,7 @@ class LifeEchoConnection implements Connection, Sink {
   over(why: 'ended' | 'replaced'): void {
     if (why === 'ended') return this.#socket.close(closeCodes.done, 'the conversation ended');
     const message = 'another connection took the conversation over';
-    this.#refuse('SESSION_REPLACED', message);
+    this.#refuse(new CodedError('SESSION_REPLACED', message));
     this.#socket.close(closeCodes.replaced, `SESSION_REPLACED: ${message}`);
   }
 
@@ -96,7 +96,7 @@ class LifeEchoConnection implements Connection, Sink {
       const { user, expiresAt } = await accounts.verifyAccess(token);
       this.#socket.welcome(expiresAt);
       await this.#open(user, expiresAt).catch((error: unknown) => {
-        if (error instanceof CodedError) this.#refuse(error.code, error.message);
+        if (error instanceof CodedError) this.#refuse(error);
         throw error;
       });
     } catch (error) {
@@ -153,8 +153,8 @@ class LifeEchoConnection implements Connection, Sink {
     return role;
   }
 
-  #refuse(code: ErrorCode, message: string): void {
-    this.#socket.send(errorFrame(this.#id, code, message));
+  #refuse({ code, message, retryAfterSeconds }: CodedError): void {
+    this.#socket.send(errorFrame(this.#id, code, message, retryAfterSeconds));
   }
 }
 

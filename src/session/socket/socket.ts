@@ -1,7 +1,7 @@
 import type { Socket as NetSocket } from 'node:net';
 import type { WebSocket } from 'ws';
 import type { Config } from '../../config.js';
-import { CodedError, type ErrorCode } from '../../errors.js';
+import { CodedError, type ErrorCode, retryAfterOf } from '../../errors.js';
 import type { Log } from '../../log.js';
 import { type CloseCode, closeCodes, closeReason } from './close.js';
 import type { ClientSocket, Connection, ConnectionEnd, Dialect } from '../dialect.js';
@@ -259,15 +259,15 @@ export class Socket implements ClientSocket {
       return this.#sendError('INTERNAL', 'the server failed; its log says why');
     }
     this.#log.debug({ code: error.code }, error.message);
-    this.#sendError(error.code, error.message);
+    this.#sendError(error.code, error.message, error.retryAfterSeconds);
     if (!error.code.startsWith('FRAME_')) return;
     if (++this.#badFrames < maxBadFrames) return;
     this.close(closeCodes.policy, `${error.code}: ${maxBadFrames} frames in a row made no sense`);
   }
 
-  #sendError(code: ErrorCode, message: string): void {
+  #sendError(code: ErrorCode, message: string, retryAfter = retryAfterOf(code)): void {
     try {
-      this.send(this.#dialect.error(this, code, message));
+      this.send(this.#dialect.error(this, code, message, retryAfter));
     } catch (error) {
       this.#log.error({ err: error, code }, 'an error could not be told');
     }

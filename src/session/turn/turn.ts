@@ -136,6 +136,7 @@ export class Turn implements RunningTurn {
     const input = this.#input;
     if (input.type === 'announcement') return this.#announce(input.parts, input.pauseMs);
     if (input.type === 'task') return this.#follow(input.taskId);
+    await unlessAborted(this.session.pace(), this.signal);
     if (input.type === 'text') {
       const charge = this.#charges[0] ?? (await this.reserve({ messages: 1 }));
       this.#segmentIds = input.segmentIds ?? [];
@@ -381,6 +382,14 @@ function failure(error: unknown, turn: number): SessionEvent {
     error instanceof CodedError
       ? error.message
       : 'something failed in the server; its log says what';
+  const retryAfter = error instanceof CodedError ? error.retryAfterSeconds : undefined;
   const taskId = (error as { taskId?: string } | null)?.taskId;
-  return { type: 'error', code, message, turn, ...(taskId === undefined ? {} : { taskId }) };
+  return {
+    type: 'error',
+    code,
+    message,
+    retryAfter,
+    turn,
+    ...(taskId === undefined ? {} : { taskId }),
+  };
 }
