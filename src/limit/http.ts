@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server, ServerOptions } from 'node:http';
+import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyHttpOptions, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Config } from '../config.js';
@@ -92,7 +92,7 @@ export function limitHttp(app: FastifyInstance, limits: HttpLimits): void {
     if (request.method === 'OPTIONS' && 'access-control-request-method' in request.headers) {
       return reply.code(204).headers(preflightHeaders).send();
     }
-    if (hasBody(request.raw)) watchBody(request.raw, config.limits.bodyStallMs);
+    if (hasBody(request.raw)) watchBody(request.raw, reply.raw, config.limits.bodyStallMs);
   });
 
   const parse = app.getDefaultJsonParser('error', 'error');
@@ -161,7 +161,7 @@ function hasBody({ headers }: IncomingMessage): boolean {
 }
 
 /** Cuts a body that only drips; one that we are slow to take is waited for. */
-function watchBody(request: IncomingMessage, stallMs: number): void {
+function watchBody(request: IncomingMessage, reply: ServerResponse, stallMs: number): void {
   const { socket } = request;
   const least = (leastBytesPerSecond * stallMs) / 1000;
   let before = socket.bytesRead;
@@ -179,6 +179,8 @@ function watchBody(request: IncomingMessage, stallMs: number): void {
   }, stallMs);
   const stop = () => clearInterval(timer);
   request.once('end', stop).once('close', stop);
+  // A body that nobody wanted has no end.
+  reply.once('close', stop);
 }
 
 /** Lines that are taken for another request keep their place: each is counted once. */
