@@ -53,13 +53,9 @@ std::vector<float> Clip::GivenNoise() const {
   return noise;
 }
 
-void Clip::BeginStep(int step) {
-  meter_.state().step = step + 1;
-  meter_.state().window = 0;
-}
-
-void Clip::OnWindows(int done, int count, double milliseconds) {
+void Clip::OnWindows(int step, int done, int count, double milliseconds) {
   const std::lock_guard lock(meter_mutex_);
+  meter_.state().step = step + 1;
   meter_.state().window = done;
   meter_.Advance(Stage::kDenoise, count * (guided() ? 2 : 1), milliseconds);
 }

@@ -80,8 +80,8 @@ class Clip {
   std::vector<float> GivenNoise() const;
 
   // Any thread may tell these, one after the other. Times are those of the work itself.
-  void BeginStep(int step);
-  void OnWindows(int done, int count, double milliseconds);
+  // `done` windows of a step, `count` of them since the last time.
+  void OnWindows(int step, int done, int count, double milliseconds);
   void OnFrames(FrameChunk chunk, double milliseconds);
 
   ProgressMeter& meter() { return meter_; }

@@ -194,12 +194,12 @@ void DeviceLoop::Upload(const std::vector<Window>& windows, const Step& step) {
   device_.Record(*uploaded_, Queue::kCompute);
 }
 
-void DeviceLoop::RunStep(const StreamingOrder& order, const Step& step, bool last) {
+void DeviceLoop::RunStep(const StepWork& work) {
   const auto plane = static_cast<uint32_t>(clip_.plane);
   const auto window_frames = static_cast<uint32_t>(clip_.window_frames);
-  const auto windows = static_cast<int>(order.windows.size());
+  const auto windows = static_cast<int>(work.order.windows.size());
   since_ = {};
-  Upload(order.windows, step);
+  Upload(work.order.windows, work.step);
   sums_.Clear();
   counts_.Clear();
   int stepped = 0;
@@ -216,11 +216,11 @@ void DeviceLoop::RunStep(const StreamingOrder& order, const Step& step, bool las
           plane, sums_.data(), counts_.data()});
     }
     first += count;
-    const int ready = last ? order.ready[first - 1] : 0;
-    Advance(step, stepped, ready);
+    const int ready = work.last ? work.order.ready[first - 1] : 0;
+    Advance(work.step, stepped, ready);
     stepped = ready;
-    Push(Queue::kCompute, [this, first, count](double milliseconds) {
-      clip_.OnWindows(first, count, milliseconds);
+    Push(Queue::kCompute, [this, step = work.number, first, count](double milliseconds) {
+      clip_.OnWindows(step, first, count, milliseconds);
     });
     while (decoded < ready && ready - decoded >= std::min(image_batch(), clip_.frames - decoded)) {
       Settle(kInFlight - 1);
@@ -228,8 +228,8 @@ void DeviceLoop::RunStep(const StreamingOrder& order, const Step& step, bool las
       decoded += WithMemory([&] { return Decode(decoded, clip_.frames - decoded); });
     }
   }
-  if (!last) Advance(step, 0, clip_.frames);
-  if (last) Settle(0);
+  if (!work.last) Advance(work.step, 0, clip_.frames);
+  if (work.last) Settle(0);
 }
 
 // Predicts windows from number `first` on; tells how many of the `left` ones.

@@ -50,7 +50,7 @@ class DeviceLoop : public Loop {
   void HearAudio(std::vector<float> pcm, const std::function<void()>& on_run) override;
   void EncodeReference() override;
   void StartFromNoise() override;
-  void RunStep(const StreamingOrder& order, const Step& step, bool last) override;
+  void RunStep(const StepWork& work) override;
   std::vector<float> Latents() override;
 
  private:

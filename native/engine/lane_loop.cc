@@ -110,46 +110,46 @@ void LaneLoop::Advance(const Step& step, int first, int last) {
   StepFrames(step, predictions_.data(), counts_, first, last, clip_.plane, latents_.data());
 }
 
-void LaneLoop::RunStep(const StreamingOrder& order, const Step& step, bool last) {
+void LaneLoop::RunStep(const StepWork& work) {
   std::fill(predictions_.begin(), predictions_.end(), 0.0f);
   std::fill(counts_.begin(), counts_.end(), 0);
-  for (const auto& window : order.windows) {
+  for (const auto& window : work.order.windows) {
     for (const int frame : window) counts_[frame]++;
   }
-  timestep_ = static_cast<float>(step.timestep);
-  StepPlan plan(order, clip_.frames, last ? kDecodeBatch : 0);
+  timestep_ = static_cast<float>(work.step.timestep);
+  StepPlan plan(work.order, clip_.frames, work.last ? kDecodeBatch : 0);
   lanes_.Run([&](int lane) {
     try {
-      Work(plan, buffers_[lane], step, last);
+      Work(plan, buffers_[lane], work);
     } catch (...) {
       plan.Abandon();
       throw;
     }
   });
-  if (!last) Advance(step, 0, clip_.frames);
+  if (!work.last) Advance(work.step, 0, clip_.frames);
 }
 
 // One lane's share of a step.
-void LaneLoop::Work(StepPlan& plan, Lane& lane, const Step& step, bool last) {
+void LaneLoop::Work(StepPlan& plan, Lane& lane, const StepWork& work) {
   while (true) {
     const StepPlan::Task task = plan.Next();
     if (task.kind == StepPlan::Task::kNone) return;
     clip_.cancellation.ThrowIfCancelled();
-    const Stopwatch work;
+    const Stopwatch watch;
     if (task.kind == StepPlan::Task::kWindow) {
       const Window& window = plan.windows()[task.index];
       Predict(lane, window);
-      const double milliseconds = work.milliseconds() / lanes_.count();
+      const double milliseconds = watch.milliseconds() / lanes_.count();
       if (!plan.AwaitTurn(task)) return;
       AddWindow(lane.prediction.data(), window, clip_.plane, predictions_.data());
-      if (last) {
-        Advance(step, stepped_, plan.ReadyAfter(task));
+      if (work.last) {
+        Advance(work.step, stepped_, plan.ReadyAfter(task));
         stepped_ = plan.ReadyAfter(task);
       }
-      clip_.OnWindows(task.index + 1, 1, milliseconds);
+      clip_.OnWindows(work.number, task.index + 1, 1, milliseconds);
     } else {
       FrameChunk chunk = Decode(lane, task.index, task.count);
-      const double milliseconds = work.milliseconds() / lanes_.count();
+      const double milliseconds = watch.milliseconds() / lanes_.count();
       if (!plan.AwaitTurn(task)) return;
       clip_.OnFrames(std::move(chunk), milliseconds);
     }

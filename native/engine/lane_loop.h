@@ -17,7 +17,7 @@ class LaneLoop : public Loop {
   void HearAudio(std::vector<float> pcm, const std::function<void()>& on_run) override;
   void EncodeReference() override;
   void StartFromNoise() override;
-  void RunStep(const StreamingOrder& order, const Step& step, bool last) override;
+  void RunStep(const StepWork& work) override;
   std::vector<float> Latents() override { return latents_; }
 
  private:
@@ -33,7 +33,7 @@ class LaneLoop : public Loop {
   };
 
   void Bind(Lane& lane);
-  void Work(StepPlan& plan, Lane& lane, const Step& step, bool last);
+  void Work(StepPlan& plan, Lane& lane, const StepWork& work);
   void Predict(Lane& lane, const Window& window);
   void Advance(const Step& step, int first, int last);
   FrameChunk Decode(Lane& lane, int first, int count);

@@ -9,6 +9,14 @@
 
 namespace echomimic {
 
+// One step of a clip.
+struct StepWork {
+  int number = 0;
+  bool last = false;
+  Step step;
+  StreamingOrder order;  // of its windows
+};
+
 // What one kind of device does with a clip: the networks' runs and everything between them. Render
 // calls its methods in their order here; RunStep and Latents once per step. All of them throw
 // ENGINE_CANCELLED soon after the clip was cancelled.
@@ -23,7 +31,7 @@ class Loop {
   // Predicts every window in the given order, takes the step and tells the clip of each window. In
   // the last step it also decodes frames as soon as they are ready, and returns when the clip has
   // been given all of them.
-  virtual void RunStep(const StreamingOrder& order, const Step& step, bool last) = 0;
+  virtual void RunStep(const StepWork& work) = 0;
   // [frames, channels, rows, columns]
   virtual std::vector<float> Latents() = 0;
 };

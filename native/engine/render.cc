@@ -24,12 +24,11 @@ void Denoise(Clip& clip, Loop& loop) {
   const RenderRequest& request = clip.request;
   const auto schedule = MakeSchedule(clip.model.schedule, request.steps);
   for (int s = 0; s < request.steps; s++) {
-    const bool last = s == request.steps - 1;
-    StreamingOrder order;
-    order.windows = MakeWindows(clip.frames, request.context_frames, request.context_overlap, s);
-    if (last) order = OrderForStreaming(order.windows, clip.frames);
-    clip.BeginStep(s);
-    loop.RunStep(order, schedule[s], last);
+    StepWork work{s, s == request.steps - 1, schedule[s], {}};
+    work.order.windows =
+        MakeWindows(clip.frames, request.context_frames, request.context_overlap, s);
+    if (work.last) work.order = OrderForStreaming(work.order.windows, clip.frames);
+    loop.RunStep(work);
     if (request.want_latents) clip.sink.OnLatents(Snapshot(clip, s, loop.Latents()));
   }
 }
