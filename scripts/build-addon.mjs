@@ -3,6 +3,8 @@
 //   --cuda               with CUDA, by cmake-js and nvcc, into a folder of its own. Without arguments
 //                        that build is kept up to date once it is there.
 //   --architectures 90   for these GPUs only, as CMAKE_CUDA_ARCHITECTURES has it
+//   --sanitize address   with AddressSanitizer, or "thread" with ThreadSanitizer, into a folder of
+//                        its own; see scripts/sanitize.mjs
 //   --out FOLDER         build there
 import { createHash } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
@@ -27,6 +29,7 @@ const { values: options, positionals } = parseArgs({
   options: {
     cuda: { type: 'boolean' },
     architectures: { type: 'string' },
+    sanitize: { type: 'string' },
     out: { type: 'string' },
   },
 });
@@ -49,6 +52,9 @@ const builders = {
     // Empty: all that nvcc knows. Said every time, because CMake remembers.
     `CMAKE_CUDA_ARCHITECTURES=${(options.architectures ?? '').replaceAll(',', ';')}`,
   ]),
+  sanitized: cmake(options.out ?? join(root, 'build', `sanitize-${options.sanitize}`), [
+    `ECHOMIMIC_SANITIZE=${options.sanitize}`,
+  ]),
   gyp: {
     addon: join(root, 'build', 'gyp', 'echomimic.node'),
     commands: [
@@ -65,6 +71,12 @@ function chooseBuilder([wanted]) {
   if (options.cuda) {
     if (wanted === 'gyp') throw new Error('only cmake builds with CUDA');
     return 'cuda';
+  }
+  if (options.sanitize !== undefined) {
+    if (!['address', 'thread'].includes(options.sanitize)) {
+      throw new Error(`unknown sanitizer "${options.sanitize}": address or thread`);
+    }
+    return 'sanitized';
   }
   if (wanted !== undefined) return wanted;
   if (existsSync(builders.cuda.addon)) return 'cuda'; // native/load.ts would load a stale one
@@ -84,6 +96,7 @@ function fingerprint(name, headers) {
   hash.update(readFileSync(join(headers, 'onnxruntime_c_api.h')));
   const { platform, arch, env } = process;
   const flags = [env.CC, env.CXX, env.CFLAGS, env.CXXFLAGS, env.ONNXRUNTIME_ROOT];
+  if (name === 'sanitized') flags.push(options.sanitize);
   if (name === 'cuda') flags.push(env.CUDACXX, env.CUDA_PATH, options.architectures);
   hash.update(JSON.stringify([name, platform, arch, flags]));
   return hash.digest('hex');
