@@ -76,7 +76,7 @@ export async function apiCommand(args: readonly string[]): Promise<void> {
   let redis = '';
   try {
     const withService = async (devices: string, measure: (service: Service) => Promise<void>) => {
-      opening = openService(devices, frameMs);
+      opening = openService(devices, { SIM_FRAME_MS: String(frameMs), VIDEO_ENCODER: 'x264' });
       await measure(await opening);
       await close();
     };

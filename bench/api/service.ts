@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Stack, startStack } from '../../scripts/stack.js';
+import { type Stack, type StackOptions, startStack } from '../../scripts/stack.js';
 import type { Config } from '../../src/config.js';
 import { createLog } from '../../src/log.js';
 import { freePort } from '../../src/queue/private-redis.js';
@@ -13,12 +13,16 @@ export const log = createLog('error');
 export interface Service {
   readonly config: Config;
   readonly url: string;
+  readonly pids: Stack['pids'];
   readonly connect: () => Redis;
   readonly stop: () => Promise<void>;
 }
 
-/** `devices` as WORKER_DEVICES has it; resolves when the workers are ready. */
-export async function openService(devices: string, frameMs: number): Promise<Service> {
+/** `devices` as WORKER_DEVICES has it, and more settings; resolves when the workers are ready. */
+export async function openService(
+  devices: string,
+  more: StackOptions['settings'] = {},
+): Promise<Service> {
   const folder = await mkdtemp(join(tmpdir(), 'bench-api-'));
   const clients: Redis[] = [];
   let stack: Stack | undefined;
@@ -37,10 +41,10 @@ export async function openService(devices: string, frameMs: number): Promise<Ser
         ...{ DATABASE_URL: undefined, API_TOKEN: undefined, AUTH: 'optional' },
         ...{ REDIS_HOST: undefined, REDIS_PORT: undefined },
         ...{ REDIS_DB: undefined, REDIS_PASSWORD: undefined },
-        ...{ WORKER_DEVICES: devices, WORKER_FIRST_ID: '0', SIM_FRAME_MS: String(frameMs) },
-        ...{ VIDEO_ENCODER: 'x264', TTS: 'flite', DIALOGUE: 'echo', ASR: 'parrot' },
+        ...{ WORKER_DEVICES: devices, WORKER_FIRST_ID: '0' },
+        ...{ TTS: 'flite', DIALOGUE: 'echo', ASR: 'parrot' },
         ...{ SESSIONS_PER_ADDRESS: '1000000', WS_FRAMES_PER_SECOND: '10000' },
-        ...{ SHUTDOWN_SECONDS: '1' },
+        ...{ SHUTDOWN_SECONDS: '1', ...more },
       },
     });
     await stack.workersReady;
@@ -48,13 +52,19 @@ export async function openService(devices: string, frameMs: number): Promise<Ser
     await stop();
     throw error;
   }
-  const { config } = stack;
+  const running = stack;
+  const { config } = running;
   const connect = () => {
     const client = connectRedis(config, log);
     clients.push(client);
     return client;
   };
-  return { config, url: config.baseUrl, connect, stop };
+  return {
+    ...{ config, url: config.baseUrl, connect, stop },
+    get pids() {
+      return running.pids;
+    },
+  };
 }
 
 /** Calls `work` so often, with so many of the calls under way at any time. */

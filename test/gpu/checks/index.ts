@@ -1,0 +1,15 @@
+import type { Check } from '../check.js';
+import { clipExact, clipHalf, films, goldenExact, goldenHalf } from './accuracy.js';
+import { build, devices, driver, kernels } from './build.js';
+import { cancelling } from './life.js';
+import { memory } from './memory.js';
+import { nvenc } from './nvenc.js';
+import { speed } from './speed.js';
+import { workers } from './workers.js';
+
+/** In the order in which they are run: what others need comes first. */
+export const allChecks: readonly Check[] = [
+  ...[driver, build, devices, kernels],
+  ...[clipExact, goldenExact, clipHalf, goldenHalf, films],
+  ...[cancelling, memory, nvenc, workers, speed],
+];
