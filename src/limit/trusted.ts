@@ -2,11 +2,9 @@ import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyRequest } from 'fastify';
 import type { Config } from '../config.js';
-import { keys } from '../queue/keys.js';
+import { keys, workerKeyHeader } from '../queue/keys.js';
 import type { Redis } from '../queue/redis.js';
 
-/** Header in which workers show that they read the key that the server keeps in Redis. */
-export const workerKeyHeader = 'x-worker-key';
 /** How long a key that does not fit is not looked up again. */
 const lookMs = 1000;
 const answerMs = 250;

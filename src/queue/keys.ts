@@ -18,12 +18,16 @@ export const keys = {
   gpus: 'task_gpus',
   /** The device that was chosen last. */
   turn: 'task_turn',
+  /** Set: tasks of one user or address that are not known to be over. */
+  tasksOf: (owner: string) => `tasks_of:${owner}`,
   /** What workers show the API to be known as such. */
   workerKey: 'worker_key',
   /** Channel on which tasks are cancelled. */
   control: 'task_control',
 } as const;
 
+/** Header in which workers show that they read the key that the API keeps in Redis. */
+export const workerKeyHeader = 'x-worker-key';
 export const statusPrefix = 'gpu_status:';
 const separator = ':processing:';
 

@@ -58,6 +58,8 @@ export class WorkerQueue {
   readonly processing: string;
   readonly worker: string;
   readonly redis: Redis;
+  /** With it the API knows requests of workers. */
+  workerKey: string | undefined;
   readonly #blocking: Redis;
   readonly #control: Redis;
   /** What tells the claims of now, by task, that they are cancelled. */
@@ -113,6 +115,7 @@ export class WorkerQueue {
       .zremrangebyscore(keys.gpus, 0, Date.now() - forgetDevicesMs)
       .exec();
     this.#lastBeat = Date.now();
+    this.workerKey = (await this.redis.get(keys.workerKey)) ?? undefined;
   }
 
   /** The next entry, which now stands in this worker's processing list; undefined on stop. */

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
+import { type Owner, allowance } from '../limit/rates.js';
 import type { Log } from '../log.js';
 import { type CancelOutcome, cancelTask, configuredDevices, readControl } from '../queue/cancel.js';
 import { keys, statusPrefix } from '../queue/keys.js';
@@ -15,6 +16,8 @@ export interface NewTask {
   /** A new id when it is left out. */
   readonly taskId?: string | undefined;
   readonly sessionId: string;
+  /** Whose tasks are counted together; otherwise it is not counted. */
+  readonly owner?: Owner | undefined;
   readonly refImageId: string;
   readonly audioId: string;
   readonly steps?: number | undefined;
@@ -92,8 +95,8 @@ export class Tasks {
   }
 
   /**
-   * Queues a task on the device that the strategy chooses. Throws TASK_INVALID,
-   * NO_WORKER_AVAILABLE when none is live within the time for that, REDIS_UNAVAILABLE, or the
+   * Queues a task on the device that the strategy chooses. Throws TASK_INVALID, TOO_MANY_TASKS,
+   * TASK_QUEUE_FULL, NO_WORKER_AVAILABLE when none is live within the time for that, REDIS_UNAVAILABLE, or the
    * reason of `signal`; then nothing is left of the task.
    */
   async submit(task: NewTask, options: { signal?: AbortSignal } = {}): Promise<Submitted> {
@@ -111,7 +114,7 @@ export class Tasks {
     for (;;) {
       signal?.throwIfAborted();
       if (this.#stopping) throw new CodedError('SERVER_STOPPING', 'the server stops');
-      const gpu = await this.#push(taskId, task.sessionId, raw, signal);
+      const gpu = await this.#push(taskId, task, raw, signal);
       if (gpu !== undefined) return { taskId, ...gpu };
       const left = deadline - Date.now();
       if (left <= 0) {
@@ -126,18 +129,19 @@ export class Tasks {
 
   async #push(
     taskId: string,
-    sessionId: string,
+    { sessionId, owner }: NewTask,
     raw: string,
     signal: AbortSignal | undefined,
   ): Promise<{ gpuId: number; position: number } | undefined> {
-    const { tasks, progressChannel } = this.#config;
+    const { tasks, limits, progressChannel } = this.#config;
+    const mostTheirs = owner === undefined ? 0 : allowance(owner, limits.tasksPerUser);
     const pushing = runVerb(
       this.#redis,
       'submit',
-      [keys.state(taskId), keys.gpus, keys.workers, keys.turn],
+      [keys.state(taskId), keys.gpus, keys.workers, keys.turn, keys.tasksOf(owner ?? '')],
       [
         ...[randomUUID(), raw, ...this.#scheduling(), tasks.stateMs, progressChannel],
-        queuedHead(taskId, sessionId),
+        ...[queuedHead(taskId, sessionId), limits.tasksPerQueue, mostTheirs, taskId],
       ],
     ) as Promise<[string, string, string]>;
     const [outcome, gpu, position] = await this.#answer(pushing, signal).catch((error: unknown) => {
@@ -149,6 +153,18 @@ export class Tasks {
     });
     if (outcome === 'taken') {
       throw new CodedError('TASK_INVALID', `a task ${taskId} is under way: take another task_id`);
+    }
+    if (outcome === 'many') {
+      throw new CodedError(
+        'TOO_MANY_TASKS',
+        `${mostTheirs} tasks wait or run for you already: try again when one of them is over`,
+      );
+    }
+    if (outcome === 'full') {
+      throw new CodedError(
+        'TASK_QUEUE_FULL',
+        `${limits.tasksPerQueue} tasks wait for every device already: try again later`,
+      );
     }
     if (outcome === 'none') return undefined;
     return { gpuId: Number(gpu), position: Number(position) };

@@ -66,7 +66,7 @@ export async function runJob(claim: Claim, context: JobContext): Promise<CodedEr
     const { task, problem } = claim.entry;
     if (task === undefined) throw problem ?? new CodedError('INTERNAL', 'the task was not read');
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const transfers = new Transfers(config, signal);
+    const transfers = new Transfers(config, signal, queue.workerKey);
     const video = await makeVideoOf(task, folder, transfers, reporter, context, signal);
     const videoId = await transfers.upload(video, 'video.mp4', claim.videoId);
     await reporter.close();

@@ -7,6 +7,7 @@ import { Type } from 'typebox';
 import { Value } from 'typebox/value';
 import type { Config } from '../../src/config.js';
 import { CodedError } from '../../src/errors.js';
+import { workerKeyHeader } from '../../src/queue/keys.js';
 
 /** How long the answer to an upload is waited for that nobody wants any more. */
 const answerMs = 5_000;
@@ -24,10 +25,12 @@ export interface DownloadOptions {
 export class Transfers {
   readonly #config: Config;
   readonly #signal: AbortSignal;
+  readonly #workerKey: string | undefined;
 
-  constructor(config: Config, signal: AbortSignal) {
+  constructor(config: Config, signal: AbortSignal, workerKey?: string) {
     this.#config = config;
     this.#signal = signal;
+    this.#workerKey = workerKey;
   }
 
   async download(id: string, path: string, options: DownloadOptions): Promise<void> {
@@ -107,6 +110,7 @@ export class Transfers {
     const { baseUrl, apiToken } = this.#config;
     const headers = new Headers(init.headers);
     if (apiToken !== undefined) headers.set('authorization', `Bearer ${apiToken}`);
+    if (this.#workerKey !== undefined) headers.set(workerKeyHeader, this.#workerKey);
     return fetch(`${baseUrl}/api/tempfile/${path}`, {
       ...init,
       headers,

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { CodedError, type ErrorCode, errorCodes } from '../../errors.js';
+import { ownerOf } from '../../limit/rates.js';
 import type { Submitted } from '../../task/tasks.js';
 import type { TaskUpdate } from '../../task/update.js';
 import { unlessAborted } from '../../provider/abort.js';
@@ -14,7 +15,9 @@ export async function render(turn: RunningTurn, audioId: string, seconds: number
   const taskId = randomUUID();
   const submitted = (async () => {
     await session.files.addTask(taskId);
-    const task = { taskId, sessionId: session.id, refImageId, audioId };
+    const { user, address } = session.setup;
+    const owner = ownerOf(user, address);
+    const task = { taskId, sessionId: session.id, owner, refImageId, audioId };
     return await tasks.submit(task, { signal });
   })();
   const videoUrl = await follow(turn, taskId, submitted);
