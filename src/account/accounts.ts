@@ -27,6 +27,8 @@ export class Accounts {
   readonly #log: Log;
   readonly #tokens: Tokens;
   readonly #throttle: LoginThrottle;
+  /** Called when this process ended a login, or all of a user. */
+  readonly onLoginEnd = new Set<() => void>();
 
   /** `redis` counts attempts to log in for all API processes together. */
   constructor(db: Kysely<Database>, config: Config, log: Log, redis?: Redis) {
@@ -107,8 +109,23 @@ export class Accounts {
   }
 
   /** Takes a refresh token once; TOKEN_INVALID or TOKEN_EXPIRED. */
-  refresh(refreshToken: string): Promise<Login> {
-    return this.#tokens.rotate(refreshToken);
+  async refresh(refreshToken: string): Promise<Login> {
+    try {
+      return await this.#tokens.rotate(refreshToken);
+    } catch (error) {
+      // One that was used before ends its login.
+      this.#tellEnd();
+      throw error;
+    }
+  }
+
+  #tellEnd(): void {
+    for (const told of this.onLoginEnd) told();
+  }
+
+  /** Which of these logins (`Verified.family`) have not ended. */
+  livingLogins(families: readonly string[]): Promise<Set<string>> {
+    return this.#tokens.living(families);
   }
 
   /**
@@ -126,8 +143,12 @@ export class Accounts {
             .then(({ user, family }) => ({ userId: user.id, family }))
         : await this.#tokens.loginOf(token.refresh);
     if (login === undefined) return;
-    if (!everywhere) return this.#tokens.endLogin(login.userId, login.family);
-    await this.#db.transaction().execute((trx) => this.#tokens.endAll(trx, login.userId));
+    if (everywhere) {
+      await this.#db.transaction().execute((trx) => this.#tokens.endAll(trx, login.userId));
+    } else {
+      await this.#tokens.endLogin(login.userId, login.family);
+    }
+    this.#tellEnd();
   }
 
   /** The user of an access token; TOKEN_EXPIRED, TOKEN_INVALID. `expiresAt` in ms since 1970. */
@@ -176,7 +197,7 @@ export class Accounts {
     const secret = checkPassword(next);
     const row = await this.#authenticate(user.username, current, address);
     const hashed = await hashPassword(secret);
-    return this.#db.transaction().execute(async (trx) => {
+    const login = await this.#db.transaction().execute(async (trx) => {
       const locked = await lockUser(trx, row.id);
       if (locked?.password_hash !== row.password_hash) throw loginFailed();
       await this.#tokens.endAll(trx, row.id);
@@ -188,6 +209,8 @@ export class Accounts {
         .executeTakeFirstOrThrow();
       return this.#tokens.issue(trx, changed);
     });
+    this.#tellEnd();
+    return login;
   }
 
   /** For a user who forgot it; ends all logins. NOT_FOUND for an unknown name. */
@@ -233,6 +256,7 @@ export class Accounts {
         )
         .execute();
     });
+    this.#tellEnd();
     this.#log.info({ user: id }, 'an account was deleted');
   }
 

@@ -10,6 +10,8 @@ import { tokenSecret } from './secret.js';
 const issuer = 'echomimic-server';
 const audience = 'echomimic-server';
 const algorithm = 'HS256';
+/** Logins in one query; databases take so many parameters. */
+const askedAtOnce = 500;
 
 export const userColumns = [
   'id',
@@ -190,6 +192,21 @@ export class Tokens {
       );
     }
     return outcome;
+  }
+
+  /** Which of these logins have not ended. */
+  async living(families: readonly string[]): Promise<Set<string>> {
+    const living = new Set<string>();
+    for (let at = 0; at < families.length; at += askedAtOnce) {
+      const rows = await this.#db
+        .selectFrom('refresh_tokens')
+        .select('family')
+        .distinct()
+        .where('family', 'in', families.slice(at, at + askedAtOnce))
+        .execute();
+      for (const { family } of rows) living.add(family);
+    }
+    return living;
   }
 
   /** Which login a refresh token belongs to; undefined when it is not (or no longer) known. */

@@ -4,6 +4,7 @@ import { CodedError } from '../../errors.js';
 import type { Role } from '../../role/roles.js';
 import type { ConnectionEnd } from '../dialect.js';
 import type { ChatEntry, Mode, SessionEvent } from '../events.js';
+import { LoginWatch } from './logins.js';
 import { profileText } from './profile.js';
 import { Registry, type RegistryTimes } from './registry.js';
 import type { SessionServices } from '../services.js';
@@ -17,6 +18,8 @@ export interface OpenRequest {
   readonly user: User | undefined;
   /** When the user's token ends (ms since 1970). */
   readonly tokenExpiresAt?: number | undefined;
+  /** The login that the token belongs to; the session ends with it. */
+  readonly loginId?: string | undefined;
   readonly address: string;
   /** A session of the same user with the same key is taken over instead of opening another. */
   readonly key?: string | undefined;
@@ -38,13 +41,17 @@ export interface ResumeRequest {
   /** Whoever is logged in on the new connection must be the session's user. */
   readonly user?: User | undefined;
   readonly tokenExpiresAt?: number | undefined;
+  readonly loginId?: string | undefined;
 }
+
+/** What is known of the token that a connection came with. */
+type Pass = Pick<ResumeRequest, 'tokenExpiresAt' | 'loginId'>;
 
 interface Held {
   readonly session: Session;
   readonly request: OpenRequest;
   readonly tokenHash: string;
-  tokenExpiresAt: number | undefined;
+  pass: Pass;
   grace: NodeJS.Timeout | undefined;
 }
 
@@ -52,6 +59,7 @@ interface Held {
 export class SessionManager {
   readonly services: SessionServices;
   readonly #registry: Registry;
+  readonly #logins: LoginWatch;
   readonly #held = new Map<string, Held>();
   readonly #byKey = new Map<string, Held>();
   readonly #opening = new Map<string, Promise<unknown>>();
@@ -63,6 +71,25 @@ export class SessionManager {
   constructor(services: SessionServices, times?: RegistryTimes) {
     this.services = services;
     this.#registry = new Registry(services, times);
+    this.#logins = new LoginWatch(
+      services,
+      () => this.#loginsInUse(),
+      (ended) => this.#revoke(ended),
+    );
+  }
+
+  #loginsInUse(): Set<string> {
+    const ids = [...this.#held.values()].map(({ pass }) => pass.loginId);
+    return new Set(ids.filter((id) => id !== undefined));
+  }
+
+  /** Sends away whoever came with one of these logins. */
+  #revoke(ended: ReadonlySet<string>): void {
+    for (const { session, pass } of [...this.#held.values()]) {
+      if (pass.loginId === undefined || !ended.has(pass.loginId)) continue;
+      session.revoke();
+      void this.end(session);
+    }
   }
 
   get size(): number {
@@ -72,11 +99,13 @@ export class SessionManager {
   /** Clears up after processes that ended, now and from time to time. */
   start(): void {
     this.#registry.start();
+    this.#logins.start();
   }
 
   /** Ends every session. What cannot be deleted is left to the next process. */
   async stop(): Promise<void> {
     this.#isStopping = true;
+    await this.#logins.stop();
     for (const { session } of this.#held.values()) void this.end(session);
     await Promise.allSettled(this.#ends);
     await this.#registry.stop();
@@ -88,7 +117,7 @@ export class SessionManager {
 
   /** When the token that the session was opened or resumed with ends (ms since 1970). */
   tokenExpiresAt(session: Session): number | undefined {
-    return this.#held.get(session.id)?.tokenExpiresAt;
+    return this.#held.get(session.id)?.pass.tokenExpiresAt;
   }
 
   /**
@@ -108,7 +137,7 @@ export class SessionManager {
         if (held.request.user?.id !== request.user?.id) {
           throw new CodedError('FORBIDDEN', 'this conversation belongs to someone else');
         }
-        this.#reconnect(held, sink, undefined, request.tokenExpiresAt);
+        this.#reconnect(held, sink, undefined, request);
         return held.session;
       });
     this.#opening.set(key, opened);
@@ -128,24 +157,30 @@ export class SessionManager {
     const owner = held === undefined ? left?.userId : held.request.user?.id;
     const isOther = user !== undefined && user.id !== owner;
     if (!fits(resumeToken, hash) || isOther || held?.session.isOver === true) throw unknown();
-    const expiresAt = request.tokenExpiresAt ?? (held ?? left)?.tokenExpiresAt;
-    if (expiresAt !== undefined && expiresAt <= Date.now()) {
+    const { tokenExpiresAt, loginId } = user === undefined ? (held?.pass ?? left ?? {}) : request;
+    const pass: Pass = { tokenExpiresAt, loginId };
+    if (tokenExpiresAt !== undefined && tokenExpiresAt <= Date.now()) {
       throw new CodedError(
         'TOKEN_EXPIRED',
         'the access token of this session has expired; give a new one',
       );
     }
-    if (left !== undefined) return await this.#revive(left, request, expiresAt, sink);
-    if (held === undefined) throw unknown();
-    this.#reconnect(held, sink, request.lastSeq, expiresAt);
+    if (loginId !== undefined && !(await this.#isLiving(loginId))) throw unknown();
+    if (left !== undefined) return await this.#revive(left, request, pass, sink);
+    if (held === undefined || held.session.isOver) throw unknown();
+    this.#reconnect(held, sink, request.lastSeq, pass);
     return held.session;
+  }
+
+  async #isLiving(loginId: string): Promise<boolean> {
+    return (await this.services.accounts.livingLogins([loginId])).has(loginId);
   }
 
   /** Goes on with a session of a process that is gone. */
   async #revive(
     left: Snapshot,
     { sessionId, lastSeq = 0 }: ResumeRequest,
-    tokenExpiresAt: number | undefined,
+    pass: Pass,
     sink: Sink,
   ): Promise<Session> {
     const { accounts, roles } = this.services;
@@ -156,7 +191,7 @@ export class SessionManager {
     const files = await this.#registry.wake(sessionId);
     if (files === undefined) throw unknown();
     const userProfile = user && profileText(user);
-    const request = { ...left, user, role, userProfile, tokenExpiresAt };
+    const request = { ...left, user, role, userProfile, ...pass };
     // what was said after the snapshot was heard by this client alone
     const past = { seq: Math.max(left.seq, lastSeq), turns: left.turns };
     const session = new Session(this.services, files, request, sessionId, past);
@@ -166,10 +201,10 @@ export class SessionManager {
     return session;
   }
 
-  #reconnect(held: Held, sink: Sink, lastSeq: number | undefined, expiresAt: number | undefined) {
+  #reconnect(held: Held, sink: Sink, lastSeq: number | undefined, pass: Pass) {
     clearTimeout(held.grace);
     held.grace = undefined;
-    held.tokenExpiresAt = expiresAt;
+    held.pass = pass;
     held.session.attach(sink, lastSeq);
   }
 
@@ -238,7 +273,7 @@ export class SessionManager {
       session,
       request,
       tokenHash: hashOf(session.resumeToken),
-      tokenExpiresAt: request.tokenExpiresAt,
+      pass: { tokenExpiresAt: request.tokenExpiresAt, loginId: request.loginId },
       grace: undefined,
     };
     this.#held.set(session.id, held);
@@ -247,11 +282,11 @@ export class SessionManager {
     else session.onChange = () => this.#keep(held);
   }
 
-  #keep({ session, request, tokenHash, tokenExpiresAt }: Held): void {
+  #keep({ session, request, tokenHash, pass }: Held): void {
     if (session.isOver) return;
     const { mode, address, user, role, conversationId, voice, rate, pitch } = request;
     const snapshot: Snapshot = {
-      ...{ tokenHash, mode, address, roleId: role.id, userId: user?.id, tokenExpiresAt },
+      ...{ tokenHash, mode, address, roleId: role.id, userId: user?.id, ...pass },
       ...{ conversationId, voice, rate, pitch },
       ...session.memento(),
     };

@@ -1,11 +1,14 @@
 import type { SessionEvent } from '../events.js';
 import { EventRing } from './ring.js';
 
+/** The session ended, another connection took it over, or the login it belonged to has ended. */
+export type Farewell = 'ended' | 'replaced' | 'revoked';
+
 /** Where a session's events go: one connection. Neither method may throw. */
 export interface Sink {
   event(event: SessionEvent, seq: number): void;
-  /** Nothing more comes: the session ended, or another connection took it over. */
-  over(why: 'ended' | 'replaced'): void;
+  /** Nothing more comes: see `Farewell`. */
+  over(why: Farewell): void;
 }
 
 /** Numbers a session's events, hands them to its connection, and keeps the latest for the next. */
@@ -69,10 +72,10 @@ export class Outlet {
     return true;
   }
 
-  close(): void {
+  close(why: Farewell = 'ended'): void {
     const sink = this.#sink;
     this.#sink = undefined;
-    sink?.over('ended');
+    sink?.over(why);
   }
 
   #deliver(event: SessionEvent, seq: number): void {

@@ -240,6 +240,11 @@ export class Session implements TurnHost {
     await cleared;
   }
 
+  /** Sends the client away, whose login has ended; the session is to be ended then. */
+  revoke(): void {
+    this.#outlet.close('revoked');
+  }
+
   // what turns need
 
   progress(turn: Turn, state: SessionState): void {

@@ -15,6 +15,7 @@ const snapshot = Type.Object({
   roleId: Type.String(),
   userId: optionalText,
   tokenExpiresAt: optional(Type.Number()),
+  loginId: optionalText,
   conversationId: optionalText,
   /** The client's own picture, or the copy of the role's portrait. */
   imageId: optionalText,

@@ -9,6 +9,7 @@ export interface Visitor {
   readonly user: User;
   /** Of the token; milliseconds since 1970. */
   readonly expiresAt: number;
+  readonly loginId: string;
   /** For the dialogue model. */
   readonly profile: string | undefined;
 }
@@ -25,8 +26,8 @@ export async function visitorOf(
   const bearer = /^Bearer +(\S+)$/i.exec(socket.authorization ?? '')?.[1];
   const token = [request.token, socket.query['token'], bearer].find(Boolean);
   if (token !== undefined) {
-    const { user, expiresAt } = await accounts.verifyAccess(token);
-    return { user, expiresAt, profile: profileText(user) };
+    const { user, expiresAt, family } = await accounts.verifyAccess(token);
+    return { user, expiresAt, loginId: family, profile: profileText(user) };
   }
   if (!config.account.authRequired || request.resume_token !== undefined) return undefined;
   throw new CodedError(

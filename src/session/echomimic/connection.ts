@@ -5,10 +5,11 @@ import type { ClientSocket, Connection, ConnectionEnd, Frame } from '../dialect.
 import type { ChatEntry, SessionEvent } from '../events.js';
 import type { SessionManager } from '../core/manager.js';
 import type { SessionServices } from '../services.js';
-import type { Sink } from '../core/outlet.js';
+import type { Farewell, Sink } from '../core/outlet.js';
 import type { Session } from '../core/session.js';
 import { type Visitor, visitorOf } from './auth.js';
 import { encode } from './encode.js';
+import { loginEnded } from '../core/logins.js';
 import { type ConnectionRequest, fileIdOf, readFrame, readQuery } from './frames.js';
 
 /** One socket of an EchoMimic client, and the session it holds once it is connected. */
@@ -69,9 +70,13 @@ export class EchoMimicConnection implements Connection, Sink {
     this.#socket.send(frame, { coalesce });
   }
 
-  over(why: 'ended' | 'replaced'): void {
+  over(why: Farewell): void {
     this.#session = undefined;
     if (why === 'ended') return this.#socket.close(closeCodes.done, 'the session has ended');
+    if (why === 'revoked') {
+      this.#refuse(loginEnded());
+      return this.#socket.close(closeCodes.unauthorised, 'TOKEN_INVALID: the login has ended');
+    }
     const message = 'another connection has taken this session over';
     this.#refuse(new CodedError('SESSION_REPLACED', message));
     this.#socket.close(
@@ -126,6 +131,7 @@ export class EchoMimicConnection implements Connection, Sink {
         lastSeq: request.last_seq,
         user: visitor?.user,
         tokenExpiresAt: visitor?.expiresAt,
+        loginId: visitor?.loginId,
       },
       this,
     );
@@ -143,6 +149,7 @@ export class EchoMimicConnection implements Connection, Sink {
         mode: request.mode ?? 'voice',
         user,
         tokenExpiresAt: visitor?.expiresAt,
+        loginId: visitor?.loginId,
         address: this.#socket.address,
         role,
         conversationId: request.conversation_id,
