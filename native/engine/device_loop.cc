@@ -95,9 +95,8 @@ Ort::Value DeviceLoop::Take(const std::string& name, const Shape& shape) {
 // What depends on the sizes of calls: tensors of fixed addresses, so that no call allocates and CUDA
 // graphs can be recorded.
 void DeviceLoop::Bind() {
-  CallSizes calls = sizes_;
-  calls.windows = window_batch();
-  calls.images = image_batch();
+  const CallSizes calls = {sizes_.width, sizes_.height, clip_.window_frames, window_batch(),
+                           image_batch()};
   const Networks& networks = clip_.networks;
   const Shape windows = clip_.WindowShape(calls.windows);
   const Shape frames = clip_.FrameShape(calls.images);
