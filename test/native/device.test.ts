@@ -108,8 +108,7 @@ t.test('several windows and frames per call, the last one filled up', async (t) 
 
 t.test('the graphs for GPUs make the same clip', async (t) => {
   const engine = await onHost(t, { standardGraphs: true, windows: 2, images: 3 });
-  alike(t, await make(engine, short), expected, 'standard graphs');
-  const guided = { ...short, frames: 6, cfg: 3, steps: 1 };
+  const guided = { ...short, frames: 6, cfg: 3 };
   alike(t, await make(engine, guided), await make(lanes, guided), 'with guidance');
 });
 
