@@ -44,6 +44,9 @@ export async function openService(
         ...{ WORKER_DEVICES: devices, WORKER_FIRST_ID: '0' },
         ...{ TTS: 'flite', DIALOGUE: 'echo', ASR: 'parrot' },
         ...{ SESSIONS_PER_ADDRESS: '1000000', WS_FRAMES_PER_SECOND: '10000' },
+        // one client stands for many: what guards against that is off
+        ...{ REQUESTS_PER_MINUTE: '0', TURNS_PER_MINUTE: '0', TASKS_PER_USER: '0' },
+        ...{ STORAGE_PER_USER_MB: '0', UPLOADS_PER_ADDRESS: '0', CONNECTIONS_PER_ADDRESS: '0' },
         ...{ SHUTDOWN_SECONDS: '1', ...more },
       },
     });
