@@ -7,7 +7,7 @@ import { elementCount, MergedSource, openCheckpoint, type Checkpoint } from './c
 import { writeModel } from './graph/writer.js';
 import { ignoredKeys, type IgnoredKeys } from './ignored-keys.js';
 import { filesOf, findLayout, readExtras, readJson, type Extras, type Layout } from './layout.js';
-import { checkManifest, manifestName, type Manifest } from './manifest.js';
+import { checkManifest, manifestFormat, manifestName, type Manifest } from './manifest.js';
 import { parseUNetConfig, parseVaeConfig, parseWhisperDims } from './model/config.js';
 import { windowFrames } from './model/denoiser.js';
 import { withMemory } from './model/memory.js';
@@ -208,7 +208,7 @@ function describe(
   const downscale = 2 ** (vae.channels.length - 1);
   const defaults = defaultsOf(opened.layout, extras, unet.sample, downscale, plan.maxFrames);
   return {
-    format: 1,
+    format: manifestFormat,
     name,
     precision,
     opset: plan.opset,

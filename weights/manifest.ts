@@ -45,10 +45,13 @@ const Network = Type.Object(
   { additionalProperties: false },
 );
 
+/** Counts the changes after which older folders no longer work with the engine. */
+export const manifestFormat = 2;
+
 /** What an imported model folder says about itself in `manifest.json`. */
 export const ManifestSchema = Type.Object(
   {
-    format: Type.Literal(1),
+    format: Type.Literal(manifestFormat),
     name: Type.String({ minLength: 1, maxLength: 128 }),
     precision: Type.Union([Type.Literal('fp32'), Type.Literal('fp16')]),
     opset: count,
@@ -138,8 +141,16 @@ export async function loadManifest(folder: string): Promise<Manifest> {
   return checkManifest(value, path);
 }
 
+const OtherFormat = Type.Object({ format: Type.Integer() });
+
 /** Refuses a manifest that is not one; `path` is for the message. */
 export function checkManifest(value: unknown, path: string): Manifest {
+  if (Value.Check(OtherFormat, value) && value.format !== manifestFormat) {
+    throw new CodedError(
+      'MODEL_INVALID',
+      `${path}: has the format ${value.format}, this version reads ${manifestFormat}; import the checkpoint again with: npm run weights -- import FOLDER`,
+    );
+  }
   if (!Value.Check(ManifestSchema, value)) {
     const [first] = Value.Errors(ManifestSchema, value);
     throw new CodedError(

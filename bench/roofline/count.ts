@@ -97,6 +97,14 @@ const matmul: Rule = (node, inputs, [out]) => {
   return { matrix: 2 * size(out!) * need(node, inputs, 0).dims.at(-1)!, other: sum };
 };
 
+/** As taps would compute it; Winograd's schemes need a fraction of that. */
+const ownConvolution: Rule = (node, inputs, [out]) => {
+  const weight = need(node, inputs, 1);
+  const added = [inputs[2], inputs[3]].filter((one) => one !== undefined).length;
+  const perValue = weight.dims.length === 2 ? weight.dims[0]! : product(weight.dims.slice(1));
+  return { matrix: 2 * size(out!) * perValue, other: added * size(out!) };
+};
+
 const reduced =
   (operations: number): Rule =>
   (node, inputs) => ({ matrix: 0, other: operations * size(need(node, inputs, 0)) });
@@ -119,8 +127,7 @@ const rules: Readonly<Record<string, Rule>> = {
   }),
   // both halves get their bias; then gelu of one and the product
   'echomimic:Geglu': perElement(2 + gelu + 1),
-  'echomimic:AddTokens': perElement(1),
-  'echomimic:Interleave': nothing,
+  'echomimic:Conv': ownConvolution,
   'com.microsoft:Gelu': perElement(gelu),
   'com.microsoft:QuickGelu': perElement(silu),
   ReduceSumSquare: reduced(2),

@@ -38,6 +38,7 @@ void Parallel(const Ort::KernelContext& context, int64_t units, const Body& body
       static_cast<size_t>(units), 0, const_cast<Body*>(&body));
 }
 
+// Inputs that are not there are empty.
 struct Input {
   Shape shape;
   const float* data = nullptr;
@@ -51,7 +52,9 @@ inline Input Floats(const Ort::KernelContext& context, size_t index) {
 }
 
 inline Shape Integers(const Ort::KernelContext& context, size_t index) {
+  if (index >= context.GetInputCount()) return {};
   const auto value = context.GetInput(index);
+  if (!value) return {};
   const int64_t* const data = value.GetTensorData<int64_t>();
   return {data, data + value.GetTensorTypeAndShapeInfo().GetElementCount()};
 }

@@ -4,6 +4,7 @@
 #include "vector.inl"
 
 #include "attention.inl"
+#include "conv.inl"
 #include "rows.inl"
 
 #undef OPS_LOW
@@ -11,7 +12,7 @@
 #undef OPS_INLINE
 #undef OPS_UNROLL
 
-static constexpr Kernels kKernels = {kName,         kWidth, AttentionScratch, Attention,
-                                     FramesScratch, Frames, Norm,             Geglu,
-                                     ResidualNorm,  Transpose, AddTokens,
-                                     Interleave};
+static constexpr Kernels kKernels = {
+    kName,     kWidth, kWidth,   AttentionScratch, Attention,     FramesScratch,
+    Frames,    NormScratch, Norm, Geglu,           ResidualNorm,  Multiply,
+    ToCoordinates, FromCoordinates, FinishRows};

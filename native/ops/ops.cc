@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "context.h"
+#include "conv.h"
 #include "kernels.h"
 #include "linear.h"
 
@@ -14,56 +16,16 @@ namespace echomimic {
 namespace {
 
 using ops::BestKernels;
-using Shape = std::vector<int64_t>;
-
-void Require(bool condition, const char* what) {
-  if (!condition) throw std::invalid_argument(what);
-}
-
-int64_t Product(const Shape& shape, size_t from = 0) {
-  int64_t product = 1;
-  for (size_t i = from; i < shape.size(); i++) product *= shape[i];
-  return product;
-}
-
-// A thread's scratch, as large as its largest task was.
-float* Scratch(size_t floats) {
-  thread_local std::vector<float> memory;
-  constexpr size_t line = 16;
-  if (memory.size() < floats + line) memory.resize(floats + line);
-  const auto address = reinterpret_cast<uintptr_t>(memory.data());
-  return memory.data() + (line - address / 4 % line) % line;
-}
-
-template <typename Body>
-void Parallel(const Ort::KernelContext& context, int64_t units, const Body& body) {
-  if (units == 1) return body(0);
-  context.ParallelFor(
-      [](void* data, size_t i) { (*static_cast<const Body*>(data))(static_cast<int64_t>(i)); },
-      static_cast<size_t>(units), 0, const_cast<Body*>(&body));
-}
-
-struct Input {
-  Shape shape;
-  const float* data = nullptr;
-};
-
-Input Floats(const Ort::KernelContext& context, size_t index) {
-  if (index >= context.GetInputCount()) return {};
-  const auto value = context.GetInput(index);
-  if (!value) return {};
-  return {value.GetTensorTypeAndShapeInfo().GetShape(), value.GetTensorData<float>()};
-}
-
-Shape Integers(const Ort::KernelContext& context, size_t index) {
-  const auto value = context.GetInput(index);
-  const int64_t* const data = value.GetTensorData<int64_t>();
-  return {data, data + value.GetTensorTypeAndShapeInfo().GetElementCount()};
-}
-
-float* Output(Ort::KernelContext& context, const Shape& shape, size_t index = 0) {
-  return context.GetOutput(index, shape).GetTensorMutableData<float>();
-}
+using ops::Conv;
+using ops::Floats;
+using ops::Input;
+using ops::Integers;
+using ops::Output;
+using ops::Parallel;
+using ops::Product;
+using ops::Require;
+using ops::Scratch;
+using ops::Shape;
 
 // Attention of every head of `images` images; `head` is the first head of the first image, with
 // the steps from image to image.
@@ -246,40 +208,41 @@ struct GroupNorm {
     const Input gain = Floats(context, 1);
     const Input bias = Floats(context, 2);
     const Input shift = Floats(context, 3);
-    Require(x.shape.size() >= 3 && x.shape[1] % groups == 0, "x is not [N, C, ...]");
-    const int64_t images = x.shape[0];
-    const int64_t channels = x.shape[1];
-    const int64_t size = Product(x.shape, 2);
+    Require(x.shape.size() == 4 && x.shape[3] % groups == 0, "x is not [N, h, w, C]");
+    const int64_t channels = x.shape[3];
+    const int64_t size = x.shape[1] * x.shape[2];
     const auto fits = [&](const Input& v) {
       return v.data == nullptr || Product(v.shape) == channels;
     };
     Require(fits(gain) && fits(bias) && fits(shift), "gain, bias or shift is not [C]");
     Require((gain.data == nullptr) == (bias.data == nullptr), "gain without bias");
-    float* const out = Output(context, tokens ? Shape{images * size, channels} : x.shape);
+    float* const out =
+        Output(context, tokens ? Shape{x.shape[0] * size, channels} : x.shape);
+    if (Product(x.shape) == 0) return;
+    // Few images are cut into groups that fill some vectors.
     const int64_t each = channels / groups;
-    const auto part = [&](int64_t image, int64_t group, float* to) {
+    const int64_t wanted = x.shape[0] >= 8 ? groups : (4 * kernels.width + each - 1) / each;
+    const int64_t step = std::min(groups, wanted);
+    const int64_t blocks = (groups + step - 1) / step;
+    Parallel(context, x.shape[0] * blocks, [&](int64_t unit) {
+      const int64_t group = unit % blocks * step;
       const int64_t channel = group * each;
-      kernels.group_norm({x.data + (image * channels + channel) * size,
-                          shift.data != nullptr ? shift.data + channel : nullptr,
-                          gain.data != nullptr ? gain.data + channel : nullptr,
-                          bias.data != nullptr ? bias.data + channel : nullptr, each, size, epsilon,
-                          silu, to});
-    };
-    if (size == 0) return;
-    if (!tokens) {
-      Parallel(context, images * groups, [&](int64_t unit) {
-        const int64_t image = unit / groups;
-        const int64_t group = unit % groups;
-        part(image, group, out + (image * channels + group * each) * size);
-      });
-      return;
-    }
-    Parallel(context, images, [&](int64_t image) {
-      float* const normal = Scratch(static_cast<size_t>(channels * size));
-      for (int64_t group = 0; group < groups; group++) {
-        part(image, group, normal + group * each * size);
-      }
-      kernels.transpose(normal, channels, size, out + image * size * channels);
+      const int64_t at = unit / blocks * size * channels + channel;
+      const auto part = [&](const Input& v) {
+        return v.data != nullptr ? v.data + channel : nullptr;
+      };
+      const ops::GroupNorm n{x.data + at,
+                             channels,
+                             part(shift),
+                             part(gain),
+                             part(bias),
+                             std::min(step, groups - group),
+                             each,
+                             size,
+                             epsilon,
+                             silu,
+                             out + at};
+      kernels.group_norm(n, Scratch(kernels.group_norm_scratch(n)));
     });
   }
 
@@ -355,59 +318,6 @@ struct ResidualNorm {
   float epsilon;
 };
 
-struct AddTokens {
-  static constexpr const char* name = "AddTokens";
-  static constexpr size_t inputs = 2;
-  static constexpr size_t outputs = 1;
-  static constexpr size_t required = 2;
-  static constexpr bool IsInteger(size_t) { return false; }
-
-  explicit AddTokens(const Ort::ConstKernelInfo&) {}
-
-  void Run(Ort::KernelContext& context) const {
-    const auto& kernels = BestKernels();
-    const Input tokens = Floats(context, 0);
-    const Input image = Floats(context, 1);
-    Require(image.shape.size() >= 3 && Product(tokens.shape) == Product(image.shape),
-            "tokens and image differ");
-    const int64_t channels = image.shape[1];
-    const int64_t size = Product(image.shape, 2);
-    float* const out = Output(context, image.shape);
-    Parallel(context, image.shape[0], [&](int64_t i) {
-      const int64_t at = i * channels * size;
-      kernels.add_tokens(tokens.data + at, image.data + at, channels, size, out + at);
-    });
-  }
-};
-
-struct Interleave {
-  static constexpr const char* name = "Interleave";
-  static constexpr size_t inputs = 1;
-  static constexpr size_t outputs = 1;
-  static constexpr size_t required = 1;
-  static constexpr bool IsInteger(size_t) { return false; }
-
-  explicit Interleave(const Ort::ConstKernelInfo&) {}
-
-  void Run(Ort::KernelContext& context) const {
-    const auto& kernels = BestKernels();
-    const Input x = Floats(context, 0);
-    Require(x.shape.size() == 4 && x.shape[1] % 4 == 0 && x.shape[2] > 1 && x.shape[3] > 1,
-            "x is not [N, 4 C, h + 1, w + 1]");
-    const int64_t channels = x.shape[1] / 4;
-    const int64_t height = x.shape[2] - 1;
-    const int64_t width = x.shape[3] - 1;
-    const int64_t plane = x.shape[2] * x.shape[3];
-    float* const out = Output(context, {x.shape[0], channels, 2 * height, 2 * width});
-    Parallel(context, x.shape[0] * channels, [&](int64_t unit) {
-      const int64_t image = unit / channels;
-      const int64_t channel = unit % channels;
-      kernels.interleave(x.data + (image * 4 * channels + channel) * plane, channels * plane,
-                         height, width, out + unit * 4 * height * width);
-    });
-  }
-};
-
 // The kernel of an operator: failures become statuses, no exception crosses ONNX Runtime.
 template <typename Body>
 struct Kernel {
@@ -462,8 +372,7 @@ struct Domain {
     domain.Add(&group_norm);
     domain.Add(&geglu);
     domain.Add(&residual_norm);
-    domain.Add(&add_tokens);
-    domain.Add(&interleave);
+    domain.Add(&conv);
     domain.Add(&int8_linear);
   }
 
@@ -473,8 +382,7 @@ struct Domain {
   Operator<GroupNorm> group_norm;
   Operator<Geglu> geglu;
   Operator<ResidualNorm> residual_norm;
-  Operator<AddTokens> add_tokens;
-  Operator<Interleave> interleave;
+  Operator<Conv> conv;
   Operator<ops::Int8Linear> int8_linear;
   Ort::CustomOpDomain domain;
 };

@@ -12,12 +12,14 @@ namespace echomimic {
 //   CrossAttention  q [T, C], kv [T', W], clip -> [T, C]; keys stand in kv from column `offset` on,
 //                   values from `offset` + C on
 //   FrameAttention  qkv [T, 3 C], table [frames at most, 3 C], clip [batch, frames] -> [T, C]
-//   GroupNorm       x [N, C, ...], gain? [C], bias? [C], shift? [C values] -> like x, or as tokens
+//   GroupNorm       x [N, h, w, C], gain? [C], bias? [C], shift? [C values] -> like x,
+//                   or as tokens
+//   Conv            x [N, h, w, C] or [T, C], weight [D, C, k, k] or [C, D] constant, bias? [D],
+//                   skip?, size? int64 [2] -> [N, h', w', D] or [T, D] plus skip, and with its shape;
+//                   `double` doubles the sides first and cuts them to `size`
 //   Geglu           x [T, 2 n], bias [2 n] -> [T, n]
 //   ResidualNorm    x [T, C], add [C], gain [C], bias [C], skip? [T, C]
 //                   -> layer norm of the sum, the sum x + add + skip
-//   AddTokens       tokens [N h w, C], image [N, C, h, w] -> like image
-//   Interleave      x [N, 4 C, h + 1, w + 1] -> [N, C, 2 h, 2 w]; see upsample in weights/model
 //
 //   Int8Linear      x [..., K], weight [K, N] (constant), bias? [N], skip? -> x weight + bias + skip,
 //                   weights rounded to 8 bits per column, x to 8 bits per row

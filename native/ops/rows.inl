@@ -1,59 +1,86 @@
 // Norms, activations and changes of layout: one pass each over what lies in memory.
 
-static void Norm(const GroupNorm& n) {
-  const int64_t whole = n.size / kWidth * kWidth;
-  const double count = static_cast<double>(n.channels) * static_cast<double>(n.size);
-  double sum = 0;
-  for (int64_t c = 0; c < n.channels; c++) {
-    const float* const row = n.in + c * n.size;
-    Vec s[4] = {};
-    int64_t i = 0;
-    for (; i + 4 * kWidth <= n.size; i += 4 * kWidth) {
-      for (int k = 0; k < 4; k++) s[k] += Load(row + i + k * kWidth);
-    }
-    for (; i < whole; i += kWidth) s[0] += Load(row + i);
-    float tail = 0;
-    for (; i < n.size; i++) tail += row[i];
-    sum += static_cast<double>(SumOf((s[0] + s[1]) + (s[2] + s[3])) + tail);
-    if (n.shift != nullptr) sum += static_cast<double>(n.shift[c]) * static_cast<double>(n.size);
-  }
-  const double mean = sum / count;
-  double squares = 0;
-  for (int64_t c = 0; c < n.channels; c++) {
-    const float* const row = n.in + c * n.size;
-    const float off = static_cast<float>((n.shift != nullptr ? n.shift[c] : 0.0) - mean);
-    Vec s[4] = {};
-    int64_t i = 0;
-    for (; i + 4 * kWidth <= n.size; i += 4 * kWidth) {
-      for (int k = 0; k < 4; k++) {
-        const Vec x = Load(row + i + k * kWidth) + off;
-        s[k] += x * x;
+static size_t NormScratch(const GroupNorm& n) {
+  return static_cast<size_t>(8 * RoundUp(n.groups * n.each, kWidth));
+}
+
+// Sums of the values and of their squares, less a pivot, over the rows of some channels: in float32
+// over 64 rows and in double beyond. The pivot is the first row, so that neither cancels.
+OPS_INLINE void Moments(const float* in, int64_t stride, int64_t size, int64_t count,
+                        double* sums, double* squares) {
+  const Vec pivot = LoadPart(in, count);
+  for (int64_t from = 0; from < size; from += 64) {
+    const int64_t to = from + 64 < size ? from + 64 : size;
+    Vec s[2] = {};
+    Vec q[2] = {};
+    int64_t row = from;
+    for (; row + 2 <= to; row += 2) {
+      OPS_UNROLL
+      for (int k = 0; k < 2; k++) {
+        const Vec x = LoadPart(in + (row + k) * stride, count) - pivot;
+        s[k] += x;
+        q[k] += x * x;
       }
     }
-    for (; i < whole; i += kWidth) {
-      const Vec x = Load(row + i) + off;
-      s[0] += x * x;
+    if (row < to) {
+      const Vec x = LoadPart(in + row * stride, count) - pivot;
+      s[0] += x;
+      q[0] += x * x;
     }
-    float tail = 0;
-    for (; i < n.size; i++) tail += (row[i] + off) * (row[i] + off);
-    squares += static_cast<double>(SumOf((s[0] + s[1]) + (s[2] + s[3])) + tail);
+    s[0] += s[1];
+    q[0] += q[1];
+    for (int i = 0; i < kWidth; i++) {
+      sums[i] += static_cast<double>(s[0][i]);
+      squares[i] += static_cast<double>(q[0][i]);
+    }
   }
-  const double scale = 1.0 / __builtin_sqrt(squares / count + static_cast<double>(n.epsilon));
-  for (int64_t c = 0; c < n.channels; c++) {
-    const float* const row = n.in + c * n.size;
-    float* const out = n.out + c * n.size;
-    const float off = static_cast<float>((n.shift != nullptr ? n.shift[c] : 0.0) - mean);
-    const float gain = static_cast<float>(n.gain != nullptr ? scale * n.gain[c] : scale);
-    const float bias = n.bias != nullptr ? n.bias[c] : 0.0f;
-    int64_t i = 0;
-    if (n.silu) {
-      for (; i < whole; i += kWidth) Store(out + i, Silu((Load(row + i) + off) * gain + bias));
-    } else {
-      for (; i < whole; i += kWidth) Store(out + i, (Load(row + i) + off) * gain + bias);
+}
+
+static void Norm(const GroupNorm& n, float* scratch) {
+  const int64_t channels = n.groups * n.each;
+  const int64_t padded = RoundUp(channels, kWidth);
+  double* const sums = reinterpret_cast<double*>(scratch);
+  double* const squares = sums + padded;
+  float* const factor = scratch + 4 * padded;
+  float* const offset = factor + padded;
+  for (int64_t c = 0; c < 2 * padded; c++) sums[c] = 0;
+  for (int64_t c = 0; c < channels; c += kWidth) {
+    Moments(n.in + c, n.stride, n.size, channels - c, sums + c, squares + c);
+  }
+  const double size = static_cast<double>(n.size);
+  for (int64_t g = 0; g < n.groups; g++) {
+    const int64_t end = (g + 1) * n.each;
+    // the channels' own means, with shift
+    double mean = 0;
+    for (int64_t c = g * n.each; c < end; c++) {
+      const double shift = n.shift != nullptr ? n.shift[c] : 0.0;
+      mean += sums[c] / size + static_cast<double>(n.in[c]) + shift;
     }
-    for (; i < n.size; i++) {
-      const Vec x = All((row[i] + off) * gain + bias);
-      out[i] = n.silu ? Silu(x)[0] : x[0];
+    mean /= static_cast<double>(n.each);
+    double variance = 0;
+    for (int64_t c = g * n.each; c < end; c++) {
+      const double shift = n.shift != nullptr ? n.shift[c] : 0.0;
+      const double own = sums[c] / size;
+      const double off = own + static_cast<double>(n.in[c]) + shift - mean;
+      variance += squares[c] / size - own * own + off * off;
+    }
+    variance /= static_cast<double>(n.each);
+    variance = variance > 0 ? variance : 0;
+    const double scale = 1.0 / __builtin_sqrt(variance + static_cast<double>(n.epsilon));
+    for (int64_t c = g * n.each; c < end; c++) {
+      const double shift = n.shift != nullptr ? n.shift[c] : 0.0;
+      factor[c] = static_cast<float>(n.gain != nullptr ? scale * n.gain[c] : scale);
+      offset[c] = static_cast<float>(shift - mean);
+    }
+  }
+  for (int64_t row = 0; row < n.size; row++) {
+    const float* const in = n.in + row * n.stride;
+    float* const out = n.out + row * n.stride;
+    for (int64_t c = 0; c < channels; c += kWidth) {
+      const int64_t count = channels - c;
+      Vec x = (LoadPart(in + c, count) + Load(offset + c)) * Load(factor + c);
+      if (n.bias != nullptr) x += LoadPart(n.bias + c, count);
+      StorePart(out + c, n.silu ? Silu(x) : x, count);
     }
   }
 }
@@ -116,74 +143,5 @@ static void ResidualNorm(const ops::ResidualNorm& n) {
       Store(out + i, (Load(sum + i) - mean) * scale * Load(n.gain + i) + Load(n.bias + i));
     }
     for (; i < width; i++) out[i] = (sum[i] - mean) * scale * n.gain[i] + n.bias[i];
-  }
-}
-
-static void Transpose(const float* in, int64_t channels, int64_t size, float* out) {
-  int64_t c = 0;
-  for (; c + kWidth <= channels; c += kWidth) {
-    int64_t p = 0;
-    for (; p + kWidth <= size; p += kWidth) {
-      ColumnsToRows(in + c * size + p, size, kWidth, out + p * channels + c, channels, kWidth);
-    }
-    for (; p < size; p++) {
-      for (int64_t i = c; i < c + kWidth; i++) out[p * channels + i] = in[i * size + p];
-    }
-  }
-  for (; c < channels; c++) {
-    for (int64_t p = 0; p < size; p++) out[p * channels + c] = in[c * size + p];
-  }
-}
-
-// A row of the doubled image: left[0], right[0], left[1], right[1], ...
-OPS_INLINE void Zip(const float* left, const float* right, int64_t count, float* out) {
-  int64_t i = 0;
-  for (; i + kWidth <= count; i += kWidth) {
-    const Vec a = Load(left + i);
-    const Vec b = Load(right + i);
-    Store(out + 2 * i, OPS_LOW(a, b));
-    Store(out + 2 * i + kWidth, OPS_HIGH(a, b));
-  }
-  for (; i < count; i++) {
-    out[2 * i] = left[i];
-    out[2 * i + 1] = right[i];
-  }
-}
-
-static void Interleave(const float* in, int64_t step, int64_t height, int64_t width, float* out) {
-  for (int64_t y = 0; y < height; y++) {
-    for (int64_t below = 0; below < 2; below++) {
-      const float* const left = in + 2 * below * step + (y + below) * (width + 1);
-      Zip(left, left + step + 1, width, out + (2 * y + below) * 2 * width);
-    }
-  }
-}
-
-static void AddTokens(const float* tokens, const float* image, int64_t channels, int64_t size,
-                      float* out) {
-  int64_t p = 0;
-  for (; p + kWidth <= size; p += kWidth) {
-    int64_t c = 0;
-    for (; c + kWidth <= channels; c += kWidth) {
-      Vec square[kWidth];
-      OPS_UNROLL
-      for (int i = 0; i < kWidth; i++) square[i] = Load(tokens + (p + i) * channels + c);
-      TransposeSquare(square);
-      OPS_UNROLL
-      for (int i = 0; i < kWidth; i++) {
-        const int64_t at = (c + i) * size + p;
-        Store(out + at, Load(image + at) + square[i]);
-      }
-    }
-    for (; c < channels; c++) {
-      for (int64_t i = p; i < p + kWidth; i++) {
-        out[c * size + i] = image[c * size + i] + tokens[i * channels + c];
-      }
-    }
-  }
-  for (; p < size; p++) {
-    for (int64_t c = 0; c < channels; c++) {
-      out[c * size + p] = image[c * size + p] + tokens[p * channels + c];
-    }
   }
 }

@@ -37,10 +37,7 @@ t.test('both kinds of graphs do the same arithmetic', async (t) => {
     t.equal(other.network, one.network);
     t.equal(other.calls, one.calls);
     t.ok(other.activationBytes < 1.2 * 2 * one.activationBytes, 'float32, and fewer detours');
-    if (one.network === 'vaeDecoder') {
-      // doubling and the convolution after it are one convolution there
-      t.ok(other.matrixFlops < one.matrixFlops);
-    } else t.equal(other.flops, one.flops, one.network);
+    t.equal(other.flops, one.flops, one.network);
   }
 });
 

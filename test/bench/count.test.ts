@@ -37,6 +37,34 @@ t.test('a convolution', async (t) => {
   t.equal(found.leastBytes, found.weightBytes + found.activationBytes, 'one operator has no more');
 });
 
+t.test('our own convolutions count what taps would take', (t) => {
+  const how = { stride: 1, pads: [1, 1, 1, 1], double: 0 };
+  const kernel = (g: Graph) => g.weight('w', filled([6, 8, 3, 3], 1));
+  const bias = (g: Graph) => g.weight('b', filled([6], 1));
+  const plain = count({ x: [2, 4, 5, 8] }, (g) => g.own('Conv', ['x', kernel(g), bias(g)], how));
+  t.strictSame(plain.outputs.get('y'), [2, 4, 5, 6]);
+  t.equal(plain.matrixFlops, 2 * 2 * 20 * 6 * 8 * 9);
+  t.equal(plain.otherFlops, 2 * 20 * 6);
+  const half = count({ x: [2, 4, 5, 8] }, (g) =>
+    g.own('Conv', ['x', kernel(g)], { ...how, stride: 2, pads: [0, 0, 1, 1] }),
+  );
+  t.strictSame(half.outputs.get('y'), [2, 2, 2, 6]);
+  const cut = count({ x: [2, 4, 5, 8], like: [1, 7, 10, 3] }, (g) => {
+    const size = g.node('Shape', ['like'], { start: 1, end: 3 });
+    return g.own('Conv', ['x', kernel(g), '', '', size], { ...how, double: 1 });
+  });
+  t.strictSame(cut.outputs.get('y'), [2, 7, 10, 6]);
+  t.equal(cut.matrixFlops, 2 * 2 * 70 * 6 * 8 * 9);
+  const tokens = count({ x: [40, 8], skip: [2, 4, 5, 6] }, (g) => {
+    const weight = g.weight('w', filled([8, 6], 1));
+    return g.own('Conv', ['x', weight, bias(g), 'skip'], { ...how, pads: [0, 0, 0, 0] });
+  });
+  t.strictSame(tokens.outputs.get('y'), [2, 4, 5, 6]);
+  t.equal(tokens.matrixFlops, 2 * 40 * 6 * 8);
+  t.equal(tokens.otherFlops, 2 * 40 * 6);
+  t.end();
+});
+
 t.test('matrix products', async (t) => {
   const batched = count({ x: [2, 5, 7] }, (g) =>
     g.node('MatMul', ['x', g.weight('w', filled([7, 3], 1))]),
@@ -108,7 +136,7 @@ t.test('norms and activations', async (t) => {
   });
   t.strictSame(instance.outputs.get('y'), [2, 4, 30]);
   t.equal(instance.otherFlops, 5 * size);
-  const fused = count({ x: [2, 8, 3, 5], shift: [1, 8, 1, 1] }, (g) =>
+  const fused = count({ x: [2, 3, 5, 8], shift: [1, 8, 1, 1] }, (g) =>
     g.own(
       'GroupNorm',
       ['x', g.weight('g', filled(column, 1)), g.weight('b', filled(column, 1)), 'shift'],
@@ -117,7 +145,7 @@ t.test('norms and activations', async (t) => {
   );
   // normalised, gain, bias, shift, and x sigmoid(x)
   t.equal(fused.otherFlops, (5 + 2 + 1 + 2) * size);
-  const tokens = count({ x: [2, 8, 3, 5] }, (g) =>
+  const tokens = count({ x: [2, 3, 5, 8] }, (g) =>
     g.own('GroupNorm', ['x'], { groups: 4, silu: 0, tokens: 1, epsilon: { float: 1e-5 } }),
   );
   t.strictSame(tokens.outputs.get('y'), [2 * 15, 8]);

@@ -66,7 +66,7 @@ void t.test('a checkpoint becomes a model folder whose manifest tells its sizes'
   t.equal(folder, out);
   t.same(await loadManifest(out), manifest);
   t.match(manifest, {
-    format: 1,
+    format: 2,
     name: 'pretrained_weights',
     precision: 'fp32',
     accelerated: true,
@@ -319,7 +319,8 @@ void t.test('verify notices missing, short and changed files', async (t) => {
   await refuses(t, verifyModel(out), 'MODEL_INVALID', path, 'missing');
   const file = join(out, 'manifest.json');
   const cases: [object, string][] = [
-    [{ ...manifest, format: 2 }, 'format'],
+    [{ ...manifest, format: 1 }, 'import the checkpoint again'],
+    [{ ...manifest, format: 'x' }, 'format'],
     [{ ...manifest, files: [{ ...manifest.files[0]!, path: '../x' }] }, 'files'],
     [{ ...manifest, files: manifest.files.slice(1) }, manifest.files[0]!.path],
     [{ ...manifest, motion: { heads: 4, maxFrames: 2 } }, 'contextFrames'],

@@ -215,14 +215,28 @@ const narrower =
 const groupNorm: Rule = (node, inputs) => {
   const x = need(node, inputs, 0);
   if (attribute(node, 'tokens') === 0) return like(node, inputs);
-  const [images, channels, ...sides] = x.dims;
-  return [{ dims: [images! * product(sides), channels!], type: x.type }];
+  return [{ dims: [product(x.dims.slice(0, -1)), x.dims.at(-1)!], type: x.type }];
 };
 
-const interleave: Rule = (node, inputs) => {
-  const { dims, type } = need(node, inputs, 0);
-  const [images, channels, height, width] = dims as [number, number, number, number];
-  return [{ dims: [images, channels / 4, 2 * (height - 1), 2 * (width - 1)], type }];
+/** Our own convolution: channels last; see native/ops/ops.h. */
+const ownConv: Rule = (node, inputs) => {
+  const x = need(node, inputs, 0);
+  const weight = need(node, inputs, 1).dims;
+  const [outer, kernel] =
+    weight.length === 2 ? [weight[1]!, 1] : [weight[0]!, weight[2]!];
+  if (x.dims.length === 2) {
+    return [{ dims: inputs[3]?.dims ?? [x.dims[0]!, outer], type: x.type }];
+  }
+  const [images, ...sides] = x.dims.slice(0, -1);
+  if (attribute(node, 'double') !== 0) {
+    const size = inputs[4] === undefined ? sides.map((n) => 2 * n) : contents(node, inputs, 4);
+    return [{ dims: [images!, ...size, outer], type: x.type }];
+  }
+  const [top, left, bottom, right] = list(node, 'pads');
+  const stride = attribute(node, 'stride');
+  const padded = [sides[0]! + top! + bottom!, sides[1]! + left! + right!];
+  const out = padded.map((n) => Math.floor((n - kernel) / stride) + 1);
+  return [{ dims: [images!, ...out, outer], type: x.type }];
 };
 
 export const shapeRules: Readonly<Record<string, Rule>> = {
@@ -265,6 +279,5 @@ export const shapeRules: Readonly<Record<string, Rule>> = {
     const [one] = like(node, inputs);
     return [one!, one!];
   },
-  'echomimic:AddTokens': (node, inputs) => like(node, inputs.slice(1)),
-  'echomimic:Interleave': interleave,
+  'echomimic:Conv': ownConv,
 };

@@ -2,17 +2,8 @@ import { Graph, type Precision } from '../graph/builder.js';
 import type { DataFile } from '../graph/data-file.js';
 import * as W from '../graph/weight.js';
 import type { WhisperConfig } from './config.js';
-import {
-  attend,
-  cast,
-  computeType,
-  convWith,
-  gelu,
-  layerNorm,
-  layerOf,
-  linear,
-  matmul,
-} from './layers.js';
+import { convWith } from './images.js';
+import { attend, cast, computeType, gelu, layerNorm, layerOf, linear, matmul } from './layers.js';
 import { residualNorm, selfAttend, splitLast, within } from './layers.js';
 import type { Flavour, Net } from './layers.js';
 import type { Params } from './source.js';

@@ -1,13 +1,6 @@
 import * as W from '../graph/weight.js';
-import type { Weight } from '../graph/weight.js';
-import {
-  addTokens,
-  conv,
-  convWith,
-  groupNormSilu,
-  groupNormTokens,
-  linearWeight,
-} from './layers.js';
+import { addTokens, conv, sidesOf } from './images.js';
+import { groupNormSilu, groupNormTokens, linearWeight } from './layers.js';
 import { matmul, selfAttend, within, type Net } from './layers.js';
 import type { Params } from './source.js';
 
@@ -20,67 +13,34 @@ export interface ResnetOptions {
   readonly time?: string | undefined;
 }
 
-/** `x` [N, inner, h, w] to [N, out, h, w]. */
+/** Images of `inner` channels to images of `out`. */
 export function resnet(net: Net, x: string, p: Params, options: ResnetOptions): string {
-  const { g } = net;
   const { inner, out, groups, eps, time } = options;
   let y = within(net, 'norm1', () => groupNormSilu(net, x, p.at('norm1'), inner, groups, eps));
   y = within(net, 'conv1', () => conv(net, y, p.at('conv1'), out, inner));
   y = within(net, 'norm2', () => groupNormSilu(net, y, p.at('norm2'), out, groups, eps, time));
-  y = within(net, 'conv2', () => conv(net, y, p.at('conv2'), out, out));
-  const shortcut =
+  const skip =
     inner === out
       ? x
       : within(net, 'conv_shortcut', () => conv(net, x, p.at('conv_shortcut'), out, inner, 1));
-  return g.node('Add', [y, shortcut], {}, 'residual');
+  return within(net, 'conv2', () => conv(net, y, p.at('conv2'), out, out, 3, { skip }));
 }
 
 /**
- * A doubled image repeats every pixel, so a 3x3 convolution of it sees 2x2 different pixels: for
- * each of the four places within a doubled pixel the taps that fall together are added up.
- * [C, C, 3, 3] becomes [4 C, C, 2, 2], in the order above left, above right, below left, below right.
- */
-function fourPlaces(weight: Weight, channels: number): Weight {
-  const pairs = channels * channels;
-  const taps = [
-    [[0], [1, 2]],
-    [[0, 1], [2]],
-  ];
-  return W.derive([4 * channels, channels, 2, 2], [weight], (w) => {
-    const out = new Float32Array(pairs * 16);
-    for (let place = 0; place < 4; place++) {
-      const rows = taps[place >> 1]!;
-      const columns = taps[place & 1]!;
-      for (let pair = 0; pair < pairs; pair++) {
-        for (let tap = 0; tap < 4; tap++) {
-          let sum = 0;
-          for (const y of rows[tap >> 1]!) {
-            for (const x of columns[tap & 1]!) sum += w[pair * 9 + y * 3 + x]!;
-          }
-          out[(place * pairs + pair) * 4 + tap] = sum;
-        }
-      }
-    }
-    return out;
-  });
-}
-
-/**
- * Nearest-neighbour doubling of `x` [N, C, h, w], cut to the height and width of `like` where one
+ * Nearest-neighbour doubling of images, cut to the height and width of `like` where one
  * is given (a side may have been odd on the way down), then the convolution of an upsampler.
  */
 export function upsample(net: Net, x: string, p: Params, channels: number, like?: string): string {
   const { g } = net;
   const layer = p.at('conv');
-  if (net.flavour === 'cpu' && like === undefined) {
-    const weight = fourPlaces(layer.get('weight', [channels, channels, 3, 3]), channels);
-    const bias = layer.get('bias', [channels]);
-    const places = within(net, 'conv', () =>
-      convWith(net, x, `${layer.prefix}places`, weight, W.concatRows([bias, bias, bias, bias]), {
-        pads: [1, 1, 1, 1],
-      }),
-    );
-    return g.own('Interleave', [places], {}, 'double');
+  if (net.flavour === 'cpu') {
+    const weights = [
+      g.weight(`${layer.prefix}weight`, layer.get('weight', [channels, channels, 3, 3])),
+      g.weight(`${layer.prefix}bias`, layer.get('bias', [channels])),
+    ];
+    const size = like === undefined ? [] : ['', sidesOf(net, like)];
+    const how = { stride: 1, pads: [1, 1, 1, 1], double: 1 };
+    return g.own('Conv', [x, ...weights, ...size], how, 'conv');
   }
   const how = {
     mode: 'nearest',
@@ -89,13 +49,13 @@ export function upsample(net: Net, x: string, p: Params, channels: number, like?
   };
   let doubled = g.node('Resize', [x, '', g.floats([1, 1, 2, 2])], how, 'double');
   if (like !== undefined) {
-    const size = g.node('Shape', [like], { start: 2 }, 'size');
+    const size = sidesOf(net, like);
     doubled = g.node('Slice', [doubled, g.ints([0, 0]), size, g.ints([2, 3])], {}, 'cut');
   }
   return within(net, 'conv', () => conv(net, doubled, layer, channels, channels));
 }
 
-/** The VAE's one-headed attention over all positions, `x` [N, C, h, w]. */
+/** The VAE's one-headed attention over all positions of images. */
 export function vaeAttention(
   net: Net,
   x: string,
@@ -125,9 +85,9 @@ export function vaeAttention(
   );
   const images = g.node('Shape', [x], { end: 1 }, 'images');
   const mixed = selfAttend(net, qkv, images, { heads: 1, width: channels });
-  const out = within(net, 'to_out', () => {
+  return within(net, 'to_out', () => {
     const { weight, bias } = layer('to_out.0', 'proj_attn');
-    return matmul(net, mixed, `${p.prefix}to_out.0`, W.transpose(weight), bias);
+    const out = { name: `${p.prefix}to_out.0`, weight: W.transpose(weight), bias };
+    return addTokens(net, mixed, out, x);
   });
-  return addTokens(net, out, x);
 }

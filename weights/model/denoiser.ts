@@ -2,9 +2,9 @@ import { Graph, type Precision } from '../graph/builder.js';
 import type { DataFile } from '../graph/data-file.js';
 import * as W from '../graph/weight.js';
 import type { UNetConfig } from './config.js';
-import { attend, cast, computeType, conv, exactly, groupNormSilu } from './layers.js';
-import { matmul, partsOf } from './layers.js';
-import { residualNorm, selfAttend, within } from './layers.js';
+import { conv, fromImages, toImages } from './images.js';
+import { attend, cast, computeType, exactly, groupNormSilu, matmul } from './layers.js';
+import { partsOf, residualNorm, selfAttend, within } from './layers.js';
 import type { Flavour, Net, Shared } from './layers.js';
 import { motionFrames, motionModule, type Clip } from './motion.js';
 import type { Params } from './source.js';
@@ -197,9 +197,13 @@ export function buildDenoiser(p: Params, data: DataFile, o: DenoiserOptions): Gr
   const merged = g.node('Concat', [g.ints([-1]), size], { axis: 0 }, 'frame_shape');
   const frames = g.node('Reshape', [cast(net, sample, 'compute'), merged], {}, 'frames_as_images');
   let x = within(net, 'conv_in', () =>
-    conv(net, frames, p.at('conv_in'), channels[0]!, inChannels),
+    conv(net, toImages(net, frames), p.at('conv_in'), channels[0]!, inChannels),
   );
-  if (face !== undefined) x = g.node('Add', [x, face], {}, 'add_face');
+  if (face !== undefined) {
+    const perm = [1, 2, 0];
+    const like = o.flavour === 'cpu' ? g.node('Transpose', [face], { perm }, 'face_image') : face;
+    x = g.node('Add', [x, like], {}, 'add_face');
+  }
   x = walk(net, x, timestep, p, config, {
     attention: (y, place) => transformer(net, y, place, p, o, clip.shape, audio),
     motion: (y, place) => motionModule(net, y, place, p, motion, clip),
@@ -209,7 +213,8 @@ export function buildDenoiser(p: Params, data: DataFile, o: DenoiserOptions): Gr
   );
   x = within(net, 'conv_out', () => conv(net, x, p.at('conv_out'), outChannels, channels[0]!));
   const shape = g.node('Shape', [sample], {}, 'sample_shape');
-  const v = g.node('Reshape', [cast(net, x, 'float32'), shape], {}, 'prediction');
+  const planes = fromImages(net, cast(net, x, 'float32'));
+  const v = g.node('Reshape', [planes, shape], {}, 'prediction');
   g.output('v', v, ['batch', 'frames', outChannels, 'height', 'width']);
   return g;
 }

@@ -1,6 +1,7 @@
 import { Graph, type Precision } from '../graph/builder.js';
 import type { DataFile } from '../graph/data-file.js';
-import { cast, computeType, conv, silu, within } from './layers.js';
+import { conv, fromImages } from './images.js';
+import { cast, computeType, silu, within } from './layers.js';
 import type { Flavour, Net } from './layers.js';
 import type { Params } from './source.js';
 
@@ -19,7 +20,8 @@ export function buildFaceLocator(
   const g = new Graph('face_locator', data, precision, computeType(precision, flavour));
   const net: Net = { g, flavour };
   const mask = g.input('mask', ['height', 'width']);
-  const image = g.node('Unsqueeze', [mask, g.ints([0, 1])], {}, 'image');
+  const axes = flavour === 'cpu' ? [0, 3] : [0, 1];
+  const image = g.node('Unsqueeze', [mask, g.ints(axes)], {}, 'image');
   let channels = p.infer('conv_in.weight', [-1, 1, 3, 3]).dims[0]!;
   let x = within(net, 'conv_in', () =>
     silu(net, conv(net, cast(net, image, 'compute'), p.at('conv_in'), channels, 1)),
@@ -33,7 +35,7 @@ export function buildFaceLocator(
     channels = next;
   }
   x = within(net, 'conv_out', () => conv(net, x, p.at('conv_out'), out, channels));
-  const face = g.node('Squeeze', [x, g.ints([0])], {}, 'unbatched');
+  const face = g.node('Squeeze', [fromImages(net, x), g.ints([0])], {}, 'unbatched');
   g.output('face', cast(net, face, 'float32'), [out, 'latent_height', 'latent_width']);
   return g;
 }

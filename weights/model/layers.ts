@@ -5,8 +5,9 @@ import type { Params } from './source.js';
 
 /**
  * Which operators a graph may use: the standard ones, which every runtime and TensorRT read, or
- * also those that only the engine's CPU sessions know (ONNX Runtime's and native/ops). Tokens are
- * [N, h w, C] in the former and [N h w, C] in the latter.
+ * also those that only the engine's CPU sessions know (ONNX Runtime's and native/ops). Images are
+ * [N, C, h, w] and tokens [N, h w, C] in the former; in the latter, images are [N, h, w, C] and tokens
+ * [N h w, C], which is the same memory.
  */
 export type Flavour = 'standard' | 'cpu';
 
@@ -62,52 +63,6 @@ export function linear(net: Net, x: string, p: Params, out: number, inner: numbe
   return matmul(net, x, p.prefix.slice(0, -1), weight, p.get('bias', [out]));
 }
 
-export interface ConvOptions {
-  readonly stride?: number;
-  /** Top, left, bottom, right. */
-  readonly pads?: readonly number[];
-}
-
-export function convWith(
-  net: Net,
-  x: string,
-  name: string,
-  weight: Weight,
-  bias: Weight | undefined,
-  options: ConvOptions = {},
-): string {
-  const { g } = net;
-  const kernel = weight.dims.slice(2);
-  const stride = options.stride ?? 1;
-  const inputs = [x, g.weight(`${name}.weight`, weight)];
-  if (bias) inputs.push(g.weight(`${name}.bias`, bias));
-  const same = kernel.map((k) => (k - 1) / 2);
-  return g.node(
-    'Conv',
-    inputs,
-    {
-      kernel_shape: kernel,
-      strides: kernel.map(() => stride),
-      pads: options.pads ?? [...same, ...same],
-    },
-    'conv',
-  );
-}
-
-/** A square convolution of the checkpoint, padded to keep the size unless told otherwise. */
-export function conv(
-  net: Net,
-  x: string,
-  p: Params,
-  out: number,
-  inner: number,
-  kernel = 3,
-  options: ConvOptions = {},
-): string {
-  const weight = p.get('weight', [out, inner, kernel, kernel]);
-  return convWith(net, x, p.prefix.slice(0, -1), weight, p.get('bias', [out]), options);
-}
-
 export function silu(net: Net, x: string): string {
   const { g } = net;
   if (net.flavour === 'cpu') {
@@ -155,7 +110,7 @@ const normAttributes = (groups: number, eps: number, silu: boolean, tokens: bool
   tokens: tokens ? 1 : 0,
 });
 
-/** SiLU(GroupNorm(x + shift)) of `x` [N, C, h, w]; `shift` [1, C, 1, 1] is optional. */
+/** SiLU(GroupNorm(x + shift)) of images; `shift` [1, C, 1, 1] is optional. */
 export function groupNormSilu(
   net: Net,
   x: string,
@@ -181,7 +136,7 @@ export function groupNormSilu(
   return silu(net, g.node('Add', [scaled, bias], {}, 'bias'));
 }
 
-/** GroupNorm without its gain and bias, `x` [N, C, h, w] to tokens. */
+/** GroupNorm without its gain and bias, images to tokens. */
 export function groupNormTokens(
   net: Net,
   x: string,
@@ -196,15 +151,6 @@ export function groupNormTokens(
   const normal = normalisedGroups(net, x, groups, eps);
   const rows = g.node('Reshape', [normal, g.ints([0, channels, -1])], {}, 'ungroup');
   return g.node('Transpose', [cast(net, rows, 'compute')], { perm: [0, 2, 1] }, 'tokens');
-}
-
-/** Tokens as an image, added to the image `x` [N, C, h, w]. */
-export function addTokens(net: Net, tokens: string, x: string): string {
-  const { g } = net;
-  if (net.flavour === 'cpu') return g.own('AddTokens', [tokens, x], {}, 'residual');
-  const back = g.node('Transpose', [tokens], { perm: [0, 2, 1] }, 'channels');
-  const image = g.node('Reshape', [back, g.node('Shape', [x], {}, 'shape')], {}, 'image');
-  return g.node('Add', [image, x], {}, 'residual');
 }
 
 /** The linear layer after a norm with the norm's gain and bias moved in: [in, out] and bias. */

@@ -3,7 +3,8 @@ import type { DataFile } from '../graph/data-file.js';
 import * as W from '../graph/weight.js';
 import type { UNetConfig } from './config.js';
 import { attentionPlaces } from './denoiser.js';
-import { cast, computeType, conv, matmul, residualNorm, selfAttend } from './layers.js';
+import { conv, toImages } from './images.js';
+import { cast, computeType, matmul, residualNorm, selfAttend } from './layers.js';
 import { within, type Flavour, type Net } from './layers.js';
 import type { Params } from './source.js';
 import * as T from './transformer.js';
@@ -80,7 +81,13 @@ export function buildReference(
     return T.leave(net, tokens, normal, x, q, block.at('ff'), width);
   };
   const x = within(net, 'conv_in', () =>
-    conv(net, cast(net, latents, 'compute'), p.at('conv_in'), channels[0]!, inChannels),
+    conv(
+      net,
+      toImages(net, cast(net, latents, 'compute')),
+      p.at('conv_in'),
+      channels[0]!,
+      inChannels,
+    ),
   );
   walk(net, x, timestep, p, config, { attention, motion: (y) => y });
   return g;

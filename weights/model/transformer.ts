@@ -1,6 +1,7 @@
 import * as W from '../graph/weight.js';
 import type { Weight } from '../graph/weight.js';
-import { addTokens, foldNorm, geglu, groupNormTokens, layerOf, matmul } from './layers.js';
+import { addTokens } from './images.js';
+import { foldNorm, geglu, groupNormTokens, layerOf, matmul } from './layers.js';
 import { linearWeight, residualNorm, within, type Layer, type Net, type Shared } from './layers.js';
 import type { Params } from './source.js';
 
@@ -15,7 +16,7 @@ export const bankNames = (attention: string): Shared => ({
 });
 
 /**
- * The start of a transformer: GroupNorm and proj_in, `x` [N, C, h, w] to tokens and their first
+ * The start of a transformer: GroupNorm and proj_in, images to tokens and their first
  * layer norm. `arrange` brings the tokens into another order than that of images.
  */
 export function enter(
@@ -74,8 +75,8 @@ export function leave(
     const layer = p.at('proj_out');
     const weight = linearWeight(layer, width, width);
     const bias = W.apply(weight, lastBias, layer.get('bias', [width]));
-    const out = matmul(net, sum, `${p.prefix}proj_out`, W.transpose(weight), bias);
-    return addTokens(net, arrange(out), x);
+    const out = { name: `${p.prefix}proj_out`, weight: W.transpose(weight), bias };
+    return addTokens(net, sum, out, x, arrange);
   });
 }
 

@@ -1,6 +1,7 @@
 import { resnet, upsample } from './blocks.js';
 import type { UNetConfig } from './config.js';
-import { conv, exactly, within, type Net } from './layers.js';
+import { conv, joinChannels } from './images.js';
+import { exactly, within, type Net } from './layers.js';
 import type { Params } from './source.js';
 import { timeEmbeddings } from './time.js';
 
@@ -16,9 +17,9 @@ export interface Place {
 }
 
 export interface UNetParts {
-  /** A spatial transformer, `x` [N, C, h, w] to the same. */
+  /** A spatial transformer, images to images. */
   attention(x: string, place: Place): string;
-  /** A motion module, `x` [N, C, h, w] to the same. */
+  /** A motion module, images to images. */
   motion(x: string, place: Place): string;
 }
 
@@ -88,8 +89,8 @@ export function layoutOf(config: UNetConfig): UNetLayout {
 }
 
 /**
- * The skeleton both UNets share: from the first features [N, C0, h, w] down, through the middle and
- * up to the last features [N, C0, h, w].
+ * The skeleton both UNets share: from the first features, images of C0 channels, down, through the
+ * middle and up to the last features, of C0 channels too.
  */
 export function walk(
   net: Net,
@@ -99,7 +100,6 @@ export function walk(
   config: UNetConfig,
   parts: UNetParts,
 ): string {
-  const { g } = net;
   const { down, mid, up } = layoutOf(config);
   const every = [...down, mid, ...up].flatMap((level) => level.resnets);
   const times = timeEmbeddings(exactly(net), timestep, p, config, every);
@@ -145,7 +145,7 @@ export function walk(
     within(net, level.block, () => {
       level.resnets.forEach((place, i) => {
         const skip = skips.pop()!;
-        x = g.node('Concat', [x, skip], { axis: 1 }, `skip.${i}`);
+        x = joinChannels(net, [x, skip], `skip.${i}`);
         x = block(x, place);
         if (level.attention) x = attend(x, level, i);
         x = move(x, level, i);

@@ -3,15 +3,8 @@ import type { DataFile } from '../graph/data-file.js';
 import * as W from '../graph/weight.js';
 import { resnet, upsample, vaeAttention } from './blocks.js';
 import type { VaeConfig } from './config.js';
-import {
-  cast,
-  computeType,
-  conv,
-  convWith,
-  groupNormSilu,
-  linearWeight,
-  within,
-} from './layers.js';
+import { conv, convWith, fromImages, toImages } from './images.js';
+import { cast, computeType, groupNormSilu, linearWeight, within } from './layers.js';
 import type { Flavour, Net } from './layers.js';
 import type { Params } from './source.js';
 
@@ -47,7 +40,7 @@ export function buildVaeEncoder(
   const { channels, layersPerBlock, groups, latentChannels } = config;
   const image = cast(net, g.input('image', ['images', 3, 'height', 'width']), 'compute');
   let inner = channels[0]!;
-  let x = within(net, 'conv_in', () => conv(net, image, p.at('conv_in'), inner, 3));
+  let x = within(net, 'conv_in', () => conv(net, toImages(net, image), p.at('conv_in'), inner, 3));
   channels.forEach((out, level) => {
     const block = p.at('down_blocks').at(level);
     within(net, `down_blocks.${level}`, () => {
@@ -90,7 +83,7 @@ export function buildVaeEncoder(
   const latents = within(net, 'conv_out', () =>
     convWith(net, x, 'encoder.means', means, W.scale(shift, latentScale)),
   );
-  g.output('latents', cast(net, latents, 'float32'), [
+  g.output('latents', fromImages(net, cast(net, latents, 'float32')), [
     'images',
     latentChannels,
     'latent_height',
@@ -121,7 +114,13 @@ export function buildVaeDecoder(
     const weight = W.scale(linearWeight(post, latentChannels, latentChannels), 1 / latentScale);
     const kernel = W.reshape(weight, [latentChannels, latentChannels, 1, 1]);
     const bias = post.get('bias', [latentChannels]);
-    return convWith(net, cast(net, latents, 'compute'), 'post_quant_conv', kernel, bias);
+    return convWith(
+      net,
+      toImages(net, cast(net, latents, 'compute')),
+      'post_quant_conv',
+      kernel,
+      bias,
+    );
   });
   let inner = levels[0]!;
   x = within(net, 'conv_in', () => conv(net, x, p.at('conv_in'), inner, latentChannels));
@@ -142,6 +141,6 @@ export function buildVaeDecoder(
     groupNormSilu(net, x, p.at('conv_norm_out'), inner, groups, eps),
   );
   const image = within(net, 'conv_out', () => conv(net, x, p.at('conv_out'), 3, inner));
-  g.output('image', cast(net, image, 'float32'), ['images', 3, 'height', 'width']);
+  g.output('image', fromImages(net, cast(net, image, 'float32')), ['images', 3, 'height', 'width']);
   return g;
 }
