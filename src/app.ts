@@ -83,6 +83,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     prefix: '/api/tempfile',
     store,
     token: config.apiToken,
+    usage: data.usage,
+    uploadsPerAddress: config.limits.uploadsPerAddress,
   });
 
   await app.register(accountRoutes, { prefix: '/api', ...data });

@@ -13,11 +13,12 @@ import { createRecogniser, createSynthesiser } from './speech/index.js';
 import { openDatabase } from './store/database.js';
 import { Tasks } from './task/tasks.js';
 import type { TempFileStore } from './tempfile/store.js';
+import { StorageUse } from './tempfile/usage.js';
 
 /** What the routes need of the database, with or without a Redis. */
 export type DataServices = Pick<
   SessionServices,
-  'accounts' | 'quota' | 'roles' | 'conversations' | 'rates'
+  'accounts' | 'quota' | 'roles' | 'conversations' | 'rates' | 'usage'
 > & { isReady(): Promise<boolean>; close(): Promise<void> };
 
 export async function openData(config: Config, log: Log, redis?: Redis): Promise<DataServices> {
@@ -30,6 +31,7 @@ export async function openData(config: Config, log: Log, redis?: Redis): Promise
     roles,
     conversations: new Conversations(db, redis, config, log),
     rates: new Rates(config, redis),
+    usage: new StorageUse(config, redis),
     isReady: async () => {
       await sql`select 1`.execute(db);
       return true;
@@ -47,13 +49,13 @@ export function openSessionServices(
   data: DataServices,
   replaced: Partial<SessionServices> = {},
 ): SessionServices & { close(): Promise<void> } {
-  const { accounts, quota, roles, conversations, rates } = data;
+  const { accounts, quota, roles, conversations, rates, usage } = data;
   const subscriber = connectRedis(config, log);
   const tasks = new Tasks(redis, subscriber, config, log);
   // Not waited for: a Redis that is away must not keep the API from listening.
   tasks.start().catch((err: unknown) => log.error({ err }, 'tasks cannot be watched'));
   const services = {
-    ...{ config, log, store, redis, accounts, quota, roles, conversations, rates, tasks },
+    ...{ config, log, store, redis, accounts, quota, roles, conversations, rates, usage, tasks },
     recogniser: replaced.recogniser ?? createRecogniser(config, log),
     synthesiser: replaced.synthesiser ?? createSynthesiser(config, log),
     dialogue: replaced.dialogue ?? createDialogue(config, log),

@@ -6,7 +6,7 @@ import { CodedError, type ErrorCode, errorCodes, retryAfterOf } from '../errors.
 import { tooMuch } from './json.js';
 import { networkOf } from './network.js';
 import { checkOrigin } from './origin.js';
-import { type Budget, type Rates, ownerOf, rateLimited } from './rates.js';
+import { type Budget, type Owner, type Rates, ownerOf, rateLimited } from './rates.js';
 
 /** Headers of every answer: nothing of this server is a page, or part of one. */
 const safeHeaders = {
@@ -25,6 +25,13 @@ const preflightHeaders = {
 const readableHeaders =
   'content-disposition, content-length, content-range, etag, ratelimit-limit, ' +
   'ratelimit-remaining, ratelimit-reset, retry-after, www-authenticate';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** For whom the request is counted; undefined when it is not. */
+    owner: Owner | undefined;
+  }
+}
 
 const mostHeaderBytes = 16 * 1024;
 const mostHeaders = 100;
@@ -82,6 +89,7 @@ export function limitHttp(app: FastifyInstance, limits: HttpLimits): void {
     limitConnections(app.server, config.limits.connectionsPerAddress);
   }
 
+  app.decorateRequest('owner', undefined);
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(safeHeaders);
     const { origin, host } = request.headers;
@@ -138,6 +146,7 @@ async function count(
   if (await isTrusted(request)) return;
   const { authorization } = request.headers;
   const user = authorization === undefined ? undefined : await userOf(authorization);
+  request.owner = ownerOf(user, request.ip);
   const owners = [ownerOf(undefined, request.ip), ...(user ? [ownerOf(user, request.ip)] : [])];
   const budgets = (await Promise.all(owners.map((owner) => rates.request(owner)))).filter(
     (budget) => budget !== undefined,

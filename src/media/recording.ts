@@ -61,6 +61,22 @@ export async function soundOf(recording: Recording, options: DecodeOptions = {})
   }
 }
 
+/** The sound of a file of any size as a WAV of 16 kHz mono; the file goes to disk, not to memory. */
+export async function soundOfStream(
+  source: AsyncIterable<Uint8Array>,
+  options: DecodeOptions = {},
+): Promise<Recording> {
+  const folder = await mkdtemp(join(tmpdir(), 'echomimic-audio-'));
+  try {
+    const path = join(folder, 'recording');
+    await writeFile(path, source, { mode: 0o600, signal: options.signal });
+    const pcm = await decodePcm(path, options);
+    return { data: wavFile(pcm, SAMPLE_RATE), mime: 'audio/wav', extension: 'wav' };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
 /** Seconds of sound that are really there, whatever the file says of itself. */
 export async function durationOf(
   recording: Recording,

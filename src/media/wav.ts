@@ -38,6 +38,8 @@ export interface WavSound {
   readonly channels: number;
 }
 
+/** Before its samples; a file of nothing but empty chunks would take seconds to walk through. */
+const mostChunks = 1000;
 const PLAIN_PCM = 1;
 const EXTENSIBLE = 0xfffe;
 
@@ -99,7 +101,7 @@ export function readWav(bytes: Uint8Array): WavSound | undefined {
     return undefined;
   }
   let format: { sampleRate: number; channels: number } | undefined;
-  for (let at = 12; at + 8 <= file.length;) {
+  for (let at = 12, chunks = 0; at + 8 <= file.length && chunks < mostChunks; chunks++) {
     const name = file.toString('latin1', at, at + 4);
     const size = file.readUInt32LE(at + 4);
     const body = file.subarray(at + 8, at + 8 + size);

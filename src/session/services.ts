@@ -10,6 +10,7 @@ import type { Roles } from '../role/roles.js';
 import type { Recogniser, Synthesiser } from '../speech/speech.js';
 import type { Tasks } from '../task/tasks.js';
 import type { TempFileStore } from '../tempfile/store.js';
+import type { StorageUse } from '../tempfile/usage.js';
 
 /** What sessions are made of. */
 export interface SessionServices {
@@ -26,4 +27,5 @@ export interface SessionServices {
   readonly dialogue: Dialogue;
   readonly tasks: Tasks;
   readonly rates: Rates;
+  readonly usage: StorageUse;
 }

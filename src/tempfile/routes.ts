@@ -1,16 +1,22 @@
 import { timingSafeEqual, createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import multipart from '@fastify/multipart';
+import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import * as contentDisposition from 'content-disposition';
 import { Type } from 'typebox';
 import { CodedError } from '../errors.js';
+import { networkOf } from '../limit/network.js';
 import { answerTo, validatorsOf } from './conditions.js';
 import { type FileRecord, fileIdPattern } from './shelf.js';
 import { type TempFileStore, notFound, tooLarge } from './store.js';
+import type { StorageUse } from './usage.js';
 
 export interface TempFileRoutesOptions {
   readonly store: TempFileStore;
+  readonly usage: StorageUse;
+  /** Uploads of one address at the same time; 0 is no limit. */
+  readonly uploadsPerAddress: number;
   /** When set, every request must carry it as a bearer token. */
   readonly token: string | undefined;
 }
@@ -27,7 +33,7 @@ const chosenId = Type.Object({ file_id: Type.Optional(Type.String({ pattern: fil
 
 export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = async (
   app,
-  { store, token },
+  { store, usage, uploadsPerAddress, token },
 ) => {
   await app.register(multipart, {
     throwFileSizeLimit: false,
@@ -53,6 +59,8 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
 
   app.addHook('onError', async (request) => drain(request.raw));
 
+  const uploads = new OpenUploads(uploadsPerAddress);
+
   app.post('/upload', { schema: { querystring: chosenId } }, async (request) => {
     const announced = Number(request.headers['content-length'] ?? 0);
     if (announced > store.maxUploadBytes + multipartOverheadBytes) {
@@ -60,6 +68,11 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
     }
     if (!request.isMultipart()) {
       throw new CodedError('BAD_REQUEST', 'an upload is multipart/form-data with a field "file"');
+    }
+    const { owner } = request;
+    if (owner !== undefined) {
+      await usage.check(owner, Math.max(1, announced - multipartOverheadBytes));
+      uploads.begin(request);
     }
     let record: FileRecord | undefined;
     try {
@@ -73,6 +86,7 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
           ...(request.query.file_id === undefined ? {} : { id: request.query.file_id }),
         });
         if (part.file.truncated) throw tooLarge(undefined, store.maxUploadBytes);
+        if (owner !== undefined) await usage.add(owner, record);
       }
     } catch (error) {
       if (record !== undefined) await store.remove(record.id);
@@ -125,6 +139,7 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
 
   app.delete('/delete/:id', { schema: { params: idParameter } }, async (request) => {
     if (!(await store.remove(request.params.id))) throw notFound();
+    await usage.remove([request.params.id]);
     return { success: true, message: 'the file was deleted' };
   });
 
@@ -139,6 +154,7 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
     },
     async (request) => {
       const count = await store.removeMany(request.body.file_ids);
+      await usage.remove(request.body.file_ids);
       return {
         success: true,
         message: `${count} of ${request.body.file_ids.length} files were deleted`,
@@ -172,4 +188,33 @@ async function drain(request: IncomingMessage): Promise<void> {
 
 function digest(text: string): Buffer {
   return createHash('sha256').update(text).digest();
+}
+
+/** How many uploads each address has under way. */
+class OpenUploads {
+  readonly #most: number;
+  readonly #open = new Map<string, number>();
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** Counts an upload until its line or its answer ends; TOO_MANY_UPLOADS. */
+  begin({ ip, raw }: Pick<FastifyRequest, 'ip' | 'raw'>): void {
+    if (this.#most === 0) return;
+    const network = networkOf(ip);
+    const count = (this.#open.get(network) ?? 0) + 1;
+    if (count > this.#most) {
+      throw new CodedError(
+        'TOO_MANY_UPLOADS',
+        `${this.#most} uploads of this address are under way, which is the limit: wait for one`,
+      );
+    }
+    this.#open.set(network, count);
+    raw.once('close', () => {
+      const left = (this.#open.get(network) ?? 1) - 1;
+      if (left === 0) this.#open.delete(network);
+      else this.#open.set(network, left);
+    });
+  }
 }

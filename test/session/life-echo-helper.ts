@@ -14,6 +14,7 @@ import { connectRedis } from '../../src/queue/redis.js';
 import { Roles } from '../../src/role/roles.js';
 import { type LifeEchoOptions, createLifeEcho } from '../../src/session/life-echo/index.js';
 import { SessionManager } from '../../src/session/core/manager.js';
+import { StorageUse } from '../../src/tempfile/usage.js';
 import { Rates } from '../../src/limit/rates.js';
 import type { SessionServices } from '../../src/session/services.js';
 import { registerSockets } from '../../src/session/socket/transport.js';
@@ -177,6 +178,7 @@ export async function startLifeEcho(
     synthesiser: createSynthesiser(config, log),
     dialogue: options.dialogue ?? createDialogue(config, log),
     rates: new Rates(config, connection),
+    usage: new StorageUse(config, connection),
   };
   const sessions = new SessionManager(services);
   sessions.start();

@@ -1,4 +1,5 @@
 import { readdir } from 'node:fs/promises';
+import { StorageUse } from '../../src/tempfile/usage.js';
 import t, { type Test } from 'tap';
 import { CodedError } from '../../src/errors.js';
 import { createLog } from '../../src/log.js';
@@ -48,7 +49,8 @@ async function open(
   );
   await store.open();
   const { tasks } = await openTasks(t, redis);
-  const registry = new Registry({ config, log, store, redis: connection, tasks }, times);
+  const usage = new StorageUse(config, connection);
+  const registry = new Registry({ config, log, store, usage, redis: connection, tasks }, times);
   async function* sound() {
     yield tone(0.1);
   }

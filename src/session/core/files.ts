@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CodedError } from '../../errors.js';
+import type { Owner } from '../../limit/rates.js';
 import type { FileType } from '../../media/content.js';
 import type { FileRecord } from '../../tempfile/store.js';
 import type { SessionServices } from '../services.js';
 
 /** Where it is written down who owns what. */
 export interface Ownership {
-  readonly services: Pick<SessionServices, 'config' | 'log' | 'store'>;
+  readonly services: Pick<SessionServices, 'config' | 'log' | 'store' | 'usage'>;
   claim(sessionId: string, fileId: string): Promise<boolean>;
   disown(sessionId: string, fileIds: readonly string[]): Promise<void>;
   addTask(sessionId: string, taskId: string): Promise<void>;
@@ -25,6 +26,8 @@ const removePauseMs = 200;
  * every other one it does not exist.
  */
 export class OwnedFiles {
+  /** For whom what the session stores is counted. */
+  owner: Owner | undefined;
   readonly #sessionId: string;
   readonly #registry: Ownership;
   readonly #ids = new Set<string>();
@@ -64,6 +67,11 @@ export class OwnedFiles {
   /** Stores a file of the session's own; it is deleted with the session. */
   async save(data: Uint8Array, name: string, id = randomUUID() as string): Promise<FileRecord> {
     if (this.#isClosed) throw new CodedError('SESSION_NOT_CONNECTED', 'the session ended');
+    const { usage, config } = this.#registry.services;
+    if (this.owner !== undefined) {
+      const expiresAt = Date.now() + config.tempFiles.expiryMs;
+      await usage.add(this.owner, { id, bytes: data.length, expiresAt });
+    }
     const [record] = await Promise.all([
       this.#track(this.#registry.services.store.save(once(data), name, { id, isDurable: false })),
       this.#claim(id),
@@ -97,6 +105,9 @@ export class OwnedFiles {
     if (!uuid.test(videoId) || !(await this.#claim(videoId))) {
       throw new CodedError('FILE_NOT_FOUND', `the video ${videoId} of task ${taskId} is not there`);
     }
+    const { store, usage } = this.#registry.services;
+    const video = this.owner && (await store.find(videoId));
+    if (this.owner && video) await usage.add(this.owner, video, { isThere: true });
     await this.forgetTask(taskId);
   }
 
@@ -156,7 +167,7 @@ export class OwnedFiles {
   }
 
   async #removeAll(ids: readonly string[]): Promise<string[]> {
-    const { store, log } = this.#registry.services;
+    const { store, usage, log } = this.#registry.services;
     const gone: string[] = [];
     let left = ids;
     for (let attempt = 1; left.length > 0; attempt++) {
@@ -174,6 +185,7 @@ export class OwnedFiles {
       if (attempt >= removeAttempts) break;
       if (left.length > 0) await sleep(removePauseMs * attempt, undefined, { ref: false });
     }
+    await usage.remove(gone);
     if (left.length > 0) {
       log.error({ files: left, session: this.#sessionId }, 'files were not deleted; trying later');
     }

@@ -53,7 +53,7 @@ export interface RegistryTimes {
 
 export type RegistryServices = Pick<
   SessionServices,
-  'config' | 'log' | 'store' | 'redis' | 'tasks'
+  'config' | 'log' | 'store' | 'usage' | 'redis' | 'tasks'
 >;
 
 /**

@@ -62,6 +62,7 @@ export class Session implements TurnHost {
   ) {
     this.services = services;
     this.files = files;
+    files.owner = ownerOf(setup.user, setup.address);
     this.setup = setup;
     this.id = id;
     this.resumeToken = randomBytes(24).toString('base64url');
