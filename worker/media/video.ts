@@ -53,6 +53,9 @@ function encodeFailed(why: string): CodedError {
 }
 
 function explain(stderr: string): CodedError {
+  if (/no space left on device/i.test(stderr)) {
+    return new CodedError('STORAGE_FULL', "the disk of the worker's files is full");
+  }
   return /unknown encoder/i.test(stderr)
     ? encodeFailed('this ffmpeg was built without that encoder; install one that has libx264')
     : encodeFailed(lastLine(stderr));
