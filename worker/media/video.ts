@@ -52,6 +52,9 @@ function encodeFailed(why: string): CodedError {
   return new CodedError('VIDEO_ENCODE_FAILED', `the video could not be written: ${why}`);
 }
 
+/** Up to version 5, ffmpeg ends well when it could not write the end of the file. */
+const unwritten = /error (?:writing trailer|closing file)|no space left on device/i;
+
 function explain(stderr: string): CodedError {
   if (/no space left on device/i.test(stderr)) {
     return new CodedError('STORAGE_FULL', "the disk of the worker's files is full");
@@ -96,7 +99,7 @@ export class VideoWriter {
     this.frames = Math.max(1, Math.ceil(seconds * options.fps - 1e-6));
     this.#exit = run.done
       .then(({ code, stderr }) => {
-        if (code !== 0) throw explain(stderr);
+        if (code !== 0 || unwritten.test(stderr)) throw explain(stderr);
         if (!this.#ended) throw encodeFailed('ffmpeg ended before the last frame');
       })
       .catch(async (error: unknown) => {
