@@ -47,6 +47,8 @@ export interface AddonHostDevice {
   /** Windows per call of the denoiser and frames per call of the decoder, at most. */
   windows: number;
   images: number;
+  /** To plan for, as if a GPU had them, in place of `windows` and `images`; 0 for no plan. */
+  memoryBytes: number;
   /** Which allocations and runs of networks, counted together from 1, find no memory. */
   outOfMemory: number[];
   /** From which call of the device on it is lost; 0 for never. */
@@ -77,10 +79,29 @@ export interface AddonModel {
   schedule: AddonSchedule;
 }
 
+/** A provider, and when the next one may be tried: never, or if its libraries are missing, or if it fails. */
+export interface AddonAttempt {
+  provider: 'cpu' | 'cuda' | 'tensorrt';
+  leave: 'never' | 'missing' | 'failing';
+}
+
 export interface AddonConfig extends AddonModel {
   /** ONNX Runtime's library; the first one that is loaded serves the whole process. */
   runtimeLibrary: string;
-  provider: 'cpu';
+  /** What to try, in this order; the next one where `leave` allows it. */
+  attempts: AddonAttempt[];
+  /** CUDA's number of the GPU, its name and compute capability. */
+  gpu: number;
+  gpuName: string;
+  capability: string;
+  /** Whether to record CUDA graphs. */
+  graphs: boolean;
+  /** Bytes of the GPU's memory that may be planned with; 0 for all that is free. */
+  memoryLimit: number;
+  /** Where TensorRT's engines are kept. */
+  cacheFolder: string;
+  /** What is planned for until a clip wants something else. */
+  usual: AddonSizes;
   threads: number;
   /** Whether to load the unconditional network at once, not at the first clip that needs it. */
   guidanceByDefault: boolean;
@@ -147,7 +168,23 @@ export type Stage = 'audio' | 'reference' | 'denoise' | 'decode';
  * ends with `closed`.
  */
 export type AddonEvent = { id: number } & (
-  | { kind: 'loaded'; milliseconds: number; runtimeVersion: string }
+  | {
+      kind: 'loaded';
+      milliseconds: number;
+      runtimeVersion: string;
+      provider: 'cpu' | 'cuda' | 'tensorrt';
+      /** Why providers that were tried before are not used. */
+      passedOver: string[];
+      /** Empty where they do not matter. */
+      driverVersion: string;
+      tensorrtVersion: string;
+      plan: string;
+      engineFolder: string;
+      enginesBuilt: number;
+      enginesReused: number;
+    }
+  /** A network is about to be opened; `reason` tells why TensorRT builds its engine, if it does. */
+  | { kind: 'opening'; network: string; reason: string }
   | { kind: 'failed'; code: string; message: string }
   | { kind: 'closed' }
   | {
@@ -178,6 +215,8 @@ export type AddonEvent = { id: number } & (
       fps: number;
       seed: bigint;
       timings: Record<Stage | 'total', number>;
+      /** On GPUs: how the clip was computed in the memory that there was, and why so. */
+      plan?: string;
     }
   | { kind: 'outputs'; outputs: Record<string, AddonTensor> }
 );
@@ -248,6 +287,19 @@ export interface Addon {
   requireProvider(runtimeLibrary: string, provider: string, gpu: number): void;
   /** What a text of ONNX Runtime or its providers means; no advice if nobody knows it. */
   classifyFailure(text: string): { code: string; advice: string };
+  /** Opens an engine of TensorRT through the cache; `open` makes or reads it in a folder. */
+  openEngine(
+    root: string,
+    machine: {
+      gpu: string;
+      capability: string;
+      driver: string;
+      tensorrt: string;
+      runtime: string;
+    },
+    key: { network: string; digest: string; profile: string },
+    open: (folder: string) => void,
+  ): { reason: string; built: boolean; folder: string };
   /** A plan; with `bytes` the next smaller one than a plan of so many, if there is one. */
   plan(model: AddonModel, request: AddonPlanRequest, bytes?: number): AddonPlan | null;
   frameCount(options: {

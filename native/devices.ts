@@ -1,5 +1,6 @@
 import { cpus, totalmem } from 'node:os';
 import { CodedError } from '../src/errors.js';
+import type { AddonAttempt } from './addon.js';
 import { native } from './load.js';
 import type { LoadOptions } from './options.js';
 
@@ -56,29 +57,59 @@ export function devices(): Device[] {
   ];
 }
 
-/** The device and provider for the options of Engine.load; refuses what this machine lacks. */
-export function chooseDevice(options: LoadOptions): { device: Device; provider: 'cpu' } {
-  const provider = options.provider ?? 'auto';
-  if (provider === 'cuda' || provider === 'tensorrt') {
-    throw new CodedError(
-      'ENGINE_DEVICE_UNAVAILABLE',
-      `provider: "${provider}" is not available in this version; "cpu" and "auto" are`,
-    );
-  }
+export interface Choice {
+  device: Device;
+  /** What to try on it, in this order. */
+  attempts: AddonAttempt[];
+  /** Why it is another device than the one that was asked for. */
+  passedOver?: string;
+}
+
+/** The providers for a GPU. Another one than was asked for only where the caller allows it. */
+export function attemptsOn({ provider = 'auto', fallback = [] }: LoadOptions): AddonAttempt[] {
+  const allows = (name: string) => (fallback as readonly string[]).includes(name);
+  const first = provider === 'cuda' ? 1 : 0;
+  const order = (['tensorrt', 'cuda', 'cpu'] as const).slice(first);
+  const allowed = order.filter((name, i) => {
+    if (i === 0 || (provider === 'auto' && name === 'cuda')) return true;
+    return allows(name);
+  });
+  return allowed.map((name, i) => {
+    const next = allowed[i + 1];
+    if (next === undefined) return { provider: name, leave: 'never' };
+    // Without permission, auto passes TensorRT over only where it is not installed.
+    return { provider: name, leave: allows(next) ? 'failing' : 'missing' };
+  });
+}
+
+/** The device and its providers for the options of Engine.load; refuses what this machine lacks. */
+export function chooseDevice(options: LoadOptions): Choice {
+  const { provider = 'auto', fallback = [] } = options;
+  const needsGpu = provider === 'cuda' || provider === 'tensorrt';
+  const wanted = options.device ?? (needsGpu ? 'cuda:0' : 'cpu');
   const known = devices();
-  const device = known.find(({ id }) => id === (options.device ?? 'cpu'));
-  if (device === undefined) {
+  const cpu: Choice = { device: known[0]!, attempts: [{ provider: 'cpu', leave: 'never' }] };
+  if (wanted === 'cpu' && !needsGpu) return cpu;
+  const device = known.find(({ id }) => id === wanted);
+  let problem: string;
+  if (device?.kind === 'cuda') {
+    if (provider !== 'cpu') return { device, attempts: attemptsOn(options) };
+    throw new CodedError(
+      'ENGINE_OPTION_INVALID',
+      `provider: "cpu" does not run on "${wanted}"; use the device "cpu"`,
+    );
+  } else if (device !== undefined) {
+    problem = `provider: "${provider}" runs on GPUs, and the device is "cpu"`;
+  } else {
     const { reason } = gpus();
-    throw new CodedError(
-      'ENGINE_DEVICE_UNAVAILABLE',
-      `device: "${options.device ?? ''}" is not one of ${known.map(({ id }) => id).join(', ')}${reason === undefined ? '' : `; no GPU: ${reason}`}`,
-    );
+    const what =
+      options.device === undefined
+        ? `provider: "${provider}" needs a GPU`
+        : `device: "${wanted}" is not one of ${known.map(({ id }) => id).join(', ')}`;
+    problem = `${what}${reason === undefined ? '' : `; no GPU: ${reason}`}`;
   }
-  if (device.kind !== 'cpu') {
-    throw new CodedError(
-      'ENGINE_DEVICE_UNAVAILABLE',
-      `device: "${device.id}" is there, but this version renders on "cpu" only`,
-    );
+  if (fallback.includes('cpu') && (needsGpu || wanted.startsWith('cuda:'))) {
+    return { ...cpu, passedOver: problem };
   }
-  return { device, provider: 'cpu' };
+  throw new CodedError('ENGINE_DEVICE_UNAVAILABLE', problem);
 }

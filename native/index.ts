@@ -1,7 +1,16 @@
 import { randomBytes } from 'node:crypto';
+import { join, resolve } from 'node:path';
 import { CodedError, type ErrorCode, codeOf } from '../src/errors.js';
+import { projectRoot } from '../src/paths.js';
 import type { Addon, AddonEngine, AddonEvent, AddonTensor, Stage } from './addon.js';
-import { type Device, chooseDevice, deviceMemoryInUse, devices, gpus } from './devices.js';
+import {
+  type Device,
+  attemptsOn,
+  chooseDevice,
+  deviceMemoryInUse,
+  devices,
+  gpus,
+} from './devices.js';
 import { native } from './load.js';
 import { type ModelFolder, openModel } from './model.js';
 import {
@@ -58,7 +67,19 @@ export interface EngineInfo {
   threads: number;
   runtimeVersion: string;
   loadMilliseconds: number;
+  /** Why other providers or devices, which would come first, are not used. */
+  passedOver: string[];
+  /** On GPUs: the versions of the driver and, where it is used, of TensorRT. */
+  driverVersion?: string;
+  tensorrtVersion?: string;
+  /** On GPUs: how the last clip, or else the usual one, is computed in the memory there is, and why. */
+  plan?: string;
+  /** With TensorRT: where its engines are, and how many were built or found there at loading. */
+  engineCache?: { folder: string; built: number; reused: number };
 }
+
+/** Called before each network is opened; `reason` tells why TensorRT builds its engine, if it does. */
+export type OnOpening = (opening: { network: string; reason: string }) => void;
 
 /** The pure parts of the loop, for checks; see native/addon.d.ts. */
 export const parts = {
@@ -73,12 +94,16 @@ export const parts = {
     native().addon.requireProvider(native().runtimeLibrary, provider, gpu),
   classifyFailure: (text: string) => native().addon.classifyFailure(text),
   plan: (...args: Parameters<Addon['plan']>) => native().addon.plan(...args),
+  openEngine: (...args: Parameters<Addon['openEngine']>) => native().addon.openEngine(...args),
+  attempts: (options: Omit<LoadOptions, 'model'>) => attemptsOn({ model: '', ...options }),
 };
+
+export type Parts = typeof parts;
 
 /** How an engine with these options is to approximate. */
 function approximation(options: LoadOptions): Pick<EngineInfo, 'precision' | 'int8'> {
   const approximate =
-    options.precision === 'approximate' && chooseDevice(options).provider === 'cpu';
+    options.precision === 'approximate' && chooseDevice(options).device.kind === 'cpu';
   return {
     precision: approximate ? 'approximate' : 'exact',
     int8: approximate && native().addon.hasFastInt8(),
@@ -120,8 +145,9 @@ export class Engine {
 
   private constructor(model: ModelFolder, options: LoadOptions) {
     const { addon, runtimeLibrary } = native();
-    const { device, provider } = chooseDevice(options);
-    const threads = options.threads ?? device.cores;
+    const { device, attempts, passedOver } = chooseDevice(options);
+    const cores = device.kind === 'cpu' ? device.cores : addon.physicalCores();
+    const threads = options.threads ?? cores;
     const { precision: wanted, int8 } = approximation(options);
     this.#model = model;
     const { name, precision, accelerated, defaults } = model.manifest;
@@ -129,16 +155,33 @@ export class Engine {
       model: { name, folder: model.folder, precision, accelerated },
       defaults,
       device,
-      provider,
+      provider: '',
       precision: wanted,
       int8,
       threads,
       runtimeVersion: '',
       loadMilliseconds: 0,
+      passedOver: passedOver === undefined ? [] : [passedOver],
     };
     this.#closed = new Promise((resolve) => (this.#markClosed = resolve));
-    const { hostDevice } = options;
-    const config = { ...model.config, runtimeLibrary, provider, threads, hostDevice };
+    const { hostDevice, usual = defaults, engines, memoryLimit = 0, graphs = true } = options;
+    const config = {
+      ...model.config,
+      guidanceByDefault: options.guidance ?? model.config.guidanceByDefault,
+      ...{ runtimeLibrary, attempts, threads, hostDevice, graphs, memoryLimit },
+      gpu: device.kind === 'cuda' ? Number(device.id.slice('cuda:'.length)) : 0,
+      gpuName: device.name,
+      capability: device.computeCapability ?? '',
+      cacheFolder: resolve(engines ?? join(projectRoot, '.cache', 'engines')),
+      usual: {
+        width: usual.width,
+        height: usual.height,
+        frames: usual.contextFrames,
+        // as many as pay
+        windows: 1024,
+        images: 1,
+      },
+    };
     this.#engine = new addon.Engine(config, Engine.#listener(new WeakRef(this)));
   }
 
@@ -151,19 +194,40 @@ export class Engine {
   }
 
   /** Loads a model; everything slow happens on the engine's thread. */
-  static async load(options: LoadOptions): Promise<Engine> {
+  static async load(options: LoadOptions, onOpening?: OnOpening): Promise<Engine> {
     const site = new Error();
     const checked = checkOptions(LoadOptionsSchema, options);
     chooseDevice(checked);
     const model = await openModel(checked.model, { int8: approximation(checked).int8 });
     const engine = new Engine(model, checked);
-    await engine.#start(0, site, (event, resolve: (nothing: undefined) => void) => {
+    const succeed = (event: AddonEvent, resolve: (nothing: undefined) => void): void => {
       if (event.kind !== 'loaded') return;
-      engine.#info.loadMilliseconds = event.milliseconds;
-      engine.#info.runtimeVersion = event.runtimeVersion;
+      engine.#describe(event);
       resolve(undefined);
+    };
+    await engine.#start(0, site, succeed, (event) => {
+      if (event.kind === 'opening') onOpening?.({ network: event.network, reason: event.reason });
     });
     return engine;
+  }
+
+  #describe(loaded: Extract<AddonEvent, { kind: 'loaded' }>): void {
+    const { provider, plan, driverVersion, tensorrtVersion, engineFolder } = loaded;
+    const info = this.#info;
+    info.provider = provider;
+    info.loadMilliseconds = loaded.milliseconds;
+    info.runtimeVersion = loaded.runtimeVersion;
+    info.passedOver.push(...loaded.passedOver);
+    if (provider === 'cpu' && info.device.kind !== 'cpu') info.device = devices()[0]!;
+    if (driverVersion !== '') info.driverVersion = driverVersion;
+    if (tensorrtVersion !== '') info.tensorrtVersion = tensorrtVersion;
+    if (plan !== '') info.plan = plan;
+    if (engineFolder === '') return;
+    info.engineCache = {
+      folder: engineFolder,
+      built: loaded.enginesBuilt,
+      reused: loaded.enginesReused,
+    };
   }
 
   info(): EngineInfo {
@@ -226,7 +290,8 @@ export class Engine {
         site,
         (event, resolve: (result: RenderResult) => void) => {
           if (event.kind !== 'rendered') return;
-          const { id: _, kind: __, ...result } = event;
+          const { id: _, kind: __, plan, ...result } = event;
+          if (plan !== undefined) this.#info.plan = plan;
           resolve(result);
         },
         onEvent,
@@ -312,7 +377,12 @@ export class Engine {
     }
     const job = this.#jobs.get(event.id);
     if (job === undefined) return;
-    if (event.kind === 'progress' || event.kind === 'frames' || event.kind === 'latents') {
+    if (
+      event.kind === 'opening' ||
+      event.kind === 'progress' ||
+      event.kind === 'frames' ||
+      event.kind === 'latents'
+    ) {
       job.onEvent(event);
       return;
     }

@@ -3,12 +3,12 @@ import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { CodedError } from '../src/errors.js';
 import { type Manifest, loadManifest } from '../weights/manifest.js';
-import type { AddonConfig } from './addon.js';
+import type { AddonConfig, AddonModel } from './addon.js';
 
 export interface ModelFolder {
   folder: string;
   manifest: Manifest;
-  config: Omit<AddonConfig, 'runtimeLibrary' | 'provider' | 'threads'>;
+  config: AddonModel & Pick<AddonConfig, 'guidanceByDefault'>;
 }
 
 /** Graphs in 8 bits where there are some, if `int8` asks for them, else those of the CPU. */

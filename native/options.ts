@@ -49,6 +49,23 @@ export const LoadOptionsSchema = Type.Object(
      * CPU alone has it; elsewhere it changes nothing. By default `exact`.
      */
     precision: Type.Optional(Type.Union([Type.Literal('exact'), Type.Literal('approximate')])),
+    /** What may be used in place of a provider or GPU that fails; by default nothing. */
+    fallback: Type.Optional(Type.Array(Type.Union([Type.Literal('cuda'), Type.Literal('cpu')]))),
+    /** Folder for the engines that TensorRT builds; by default one in the project's `.cache`. */
+    engines: Type.Optional(Type.String({ minLength: 1 })),
+    /** Bytes of the GPU's memory that the planner may count on; by default all that are free. */
+    memoryLimit: Type.Optional(Type.Integer({ minimum: 1, maximum: 2 ** 53 - 1 })),
+    /** Whether to record CUDA graphs of what runs many times; by default it is done. */
+    graphs: Type.Optional(Type.Boolean()),
+    /** Whether guidance is used, so that its network is loaded at once; by default as the model does. */
+    guidance: Type.Optional(Type.Boolean()),
+    /** What a GPU is prepared for; by default the model's own sizes. */
+    usual: Type.Optional(
+      Type.Object(
+        { width: count(4096), height: count(4096), contextFrames: count(1 << 16) },
+        { additionalProperties: false },
+      ),
+    ),
     /** CPU threads; by default one per physical core. */
     threads: Type.Optional(count(1024)),
     /** For checks on machines without a GPU; see AddonHostDevice in native/addon.d.ts. */
@@ -58,6 +75,7 @@ export const LoadOptionsSchema = Type.Object(
           standardGraphs: Type.Boolean(),
           windows: count(1024),
           images: count(1024),
+          memoryBytes: Type.Integer({ minimum: 0, maximum: 2 ** 53 - 1 }),
           outOfMemory: Type.Array(count(1e9)),
           lostAt: Type.Integer({ minimum: 0, maximum: 1e9 }),
         },

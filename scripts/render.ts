@@ -7,6 +7,7 @@ import { loadConfig } from '../src/config.js';
 import { CodedError, codeOf } from '../src/errors.js';
 import { createLog } from '../src/log.js';
 import { chooseEncoder, closeFaceDetector } from '../worker/media/index.js';
+import { loadOptions } from '../worker/pipeline/engine.js';
 import { makeVideo } from '../worker/pipeline/video.js';
 import { progressBar } from './progress-bar.js';
 import { requireModel } from './stack.js';
@@ -55,10 +56,8 @@ async function main(): Promise<void> {
   const partPath = join(dirname(outPath), `.${basename(outPath)}.${process.pid}.mp4`);
   await mkdir(dirname(outPath), { recursive: true });
   const engine = await Engine.load({
-    model: modelFolder,
-    provider: config.engine.provider,
-    precision: values.approximate === true ? 'approximate' : config.engine.precision,
-    ...(config.engine.threads === undefined ? {} : { threads: config.engine.threads }),
+    ...loadOptions({ ...config, modelFolder }),
+    ...(values.approximate === true ? { precision: 'approximate' as const } : {}),
   });
   const bar = progressBar();
   try {

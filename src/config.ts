@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { isAbsolute, join } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
 import { Value } from 'typebox/value';
 import {
   type QuotaKind,
@@ -66,6 +66,11 @@ export interface Config {
   readonly engine: {
     readonly provider: Settings['ENGINE_PROVIDER'];
     readonly precision: Settings['ENGINE_PRECISION'];
+    /** What may be used in place of a provider or GPU that fails. */
+    readonly fallback: ('cuda' | 'cpu')[];
+    /** Where TensorRT's engines are kept. */
+    readonly cacheFolder: string;
+    readonly graphs: boolean;
     readonly threads: number | undefined;
     /** Milliseconds that a simulated device takes per frame. */
     readonly simulatedFrameMs: number;
@@ -276,6 +281,9 @@ function buildConfig(raw: Settings): Config {
     engine: {
       provider: raw.ENGINE_PROVIDER,
       precision: raw.ENGINE_PRECISION,
+      fallback: (raw.ENGINE_FALLBACK?.split(',') ?? []) as ('cuda' | 'cpu')[],
+      cacheFolder: resolve(projectRoot, raw.ENGINE_CACHE_DIR ?? join(dataFolder, 'engines')),
+      graphs: raw.ENGINE_CUDA_GRAPHS === 'on',
       threads: raw.ENGINE_THREADS,
       simulatedFrameMs: raw.SIM_FRAME_MS,
     },

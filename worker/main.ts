@@ -15,7 +15,7 @@ import {
   closeFaceDetector,
   warmFaceDetector,
 } from './media/index.js';
-import type { ClipEngine } from './pipeline/engine.js';
+import { type ClipEngine, loadOptions } from './pipeline/engine.js';
 import { Interrupted, removeLeftovers, runJob, workerFolder } from './pipeline/job.js';
 import { beatMs } from './keeper.js';
 import { SimulatedEngine } from './simulated-engine.js';
@@ -60,18 +60,20 @@ async function stop(): Promise<void> {
 }
 
 async function loadEngine(): Promise<ClipEngine> {
-  const { provider, precision, threads, simulatedFrameMs } = config.engine;
-  if (simulated) return SimulatedEngine.load(config.modelFolder, simulatedFrameMs);
+  if (simulated) {
+    return SimulatedEngine.load(config.modelFolder, config.engine.simulatedFrameMs);
+  }
   const [engine] = await Promise.all([
-    Engine.load({
-      model: config.modelFolder,
-      device: values.device,
-      provider,
-      precision,
-      ...(threads === undefined ? {} : { threads }),
+    Engine.load({ ...loadOptions(config), device: values.device }, ({ network, reason }) => {
+      if (reason !== '')
+        log.warn({ network, reason }, 'TensorRT builds an engine; it takes minutes');
     }),
     warmFaceDetector(),
   ]);
+  const { plan, passedOver, driverVersion, tensorrtVersion, engineCache } = engine.info();
+  for (const reason of passedOver) log.warn({ reason }, 'a provider is not used');
+  if (plan !== undefined)
+    log.info({ plan, driverVersion, tensorrtVersion, engineCache }, 'the GPU');
   return engine;
 }
 

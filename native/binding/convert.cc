@@ -172,11 +172,18 @@ NetworkFile ReadNetworkFile(const Fields& fields) {
   return network;
 }
 
+ProviderAttempt::Leave ReadLeave(const Fields& fields) {
+  const std::string leave = fields.String("leave");
+  if (leave == "missing") return ProviderAttempt::Leave::kLibrariesMissing;
+  return leave == "failing" ? ProviderAttempt::Leave::kFailing : ProviderAttempt::Leave::kNever;
+}
+
 HostDeviceConfig ReadHostDevice(const Fields& fields) {
   HostDeviceConfig host;
   host.standard_graphs = fields.Boolean("standardGraphs");
   host.windows = fields.Integer("windows");
   host.images = fields.Integer("images");
+  host.memory_bytes = static_cast<uint64_t>(fields.Number("memoryBytes"));
   for (const int64_t number : fields.Sizes("outOfMemory")) {
     host.faults.out_of_memory.push_back(static_cast<int>(number));
   }
@@ -185,6 +192,16 @@ HostDeviceConfig ReadHostDevice(const Fields& fields) {
 }
 
 }  // namespace
+
+CallSizes ReadSizes(const Fields& fields) {
+  CallSizes sizes;
+  sizes.width = fields.Integer("width");
+  sizes.height = fields.Integer("height");
+  sizes.frames = fields.Integer("frames");
+  sizes.windows = fields.Integer("windows");
+  sizes.images = fields.Integer("images");
+  return sizes;
+}
 
 ModelSpec ReadModelSpec(const Fields& fields) {
   ModelSpec model;
@@ -218,7 +235,16 @@ EngineConfig ReadEngineConfig(Napi::Value value) {
   const Fields fields(value, "");
   EngineConfig config;
   config.runtime_library = fields.String("runtimeLibrary");
-  config.provider = fields.String("provider");
+  for (const Fields& attempt : fields.Objects("attempts")) {
+    config.attempts.push_back({ProviderNamed(attempt.String("provider")), ReadLeave(attempt)});
+  }
+  config.gpu = fields.Integer("gpu");
+  config.gpu_name = fields.String("gpuName");
+  config.capability = fields.String("capability");
+  config.graphs = fields.Boolean("graphs");
+  config.memory_limit = static_cast<uint64_t>(fields.Number("memoryLimit"));
+  config.cache_folder = fields.String("cacheFolder");
+  config.usual = ReadSizes(fields.Object("usual"));
   config.threads = fields.Integer("threads");
   config.guidance_by_default = fields.Boolean("guidanceByDefault");
   if (fields.Has("hostDevice")) config.host_device = ReadHostDevice(fields.Object("hostDevice"));
@@ -295,12 +321,32 @@ struct BodyWriter {
   void Number(const char* name, double value) const {
     object.Set(name, Napi::Number::New(env, value));
   }
+  void String(const char* name, const std::string& value) const {
+    object.Set(name, Napi::String::New(env, value));
+  }
   void Kind(const char* kind) const { object.Set("kind", Napi::String::New(env, kind)); }
 
   void operator()(const Loaded& loaded) const {
     Kind("loaded");
     Number("milliseconds", loaded.milliseconds);
-    object.Set("runtimeVersion", Napi::String::New(env, loaded.runtime_version));
+    String("runtimeVersion", loaded.runtime_version);
+    String("provider", NameOf(loaded.provider));
+    auto passed = Napi::Array::New(env, loaded.passed_over.size());
+    for (uint32_t i = 0; i < passed.Length(); i++) {
+      passed.Set(i, Napi::String::New(env, loaded.passed_over[i]));
+    }
+    object.Set("passedOver", passed);
+    String("driverVersion", loaded.driver_version);
+    String("tensorrtVersion", loaded.tensorrt_version);
+    String("plan", loaded.plan);
+    String("engineFolder", loaded.engine_folder);
+    Number("enginesBuilt", loaded.engines_built);
+    Number("enginesReused", loaded.engines_reused);
+  }
+  void operator()(const Opening& opening) const {
+    Kind("opening");
+    String("network", opening.network);
+    String("reason", opening.reason);
   }
   void operator()(const Failed& failed) const {
     Kind("failed");
@@ -347,6 +393,7 @@ struct BodyWriter {
     }
     timings.Set("total", Napi::Number::New(env, result.total_milliseconds));
     object.Set("timings", timings);
+    if (!result.plan.empty()) String("plan", result.plan);
   }
   void operator()(const Outputs& outputs) const {
     Kind("outputs");

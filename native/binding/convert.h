@@ -45,6 +45,7 @@ class Fields {
 
 EngineConfig ReadEngineConfig(Napi::Value value);
 ModelSpec ReadModelSpec(const Fields& fields);
+CallSizes ReadSizes(const Fields& fields);
 RenderRequest ReadRenderRequest(Napi::Value value);
 NetworkRequest ReadNetworkRequest(Napi::Value value);
 TokensRequest ReadTokensRequest(Napi::Value value);

@@ -1,6 +1,7 @@
 #include "providers.h"
 
 #include "../engine/cpu.h"
+#include "../engine/engine_cache.h"
 #include "../engine/failures.h"
 #include "../engine/planner.h"
 #include "../engine/provider.h"
@@ -11,16 +12,6 @@
 namespace echomimic {
 
 namespace {
-
-CallSizes ReadSizes(const Fields& fields) {
-  CallSizes sizes;
-  sizes.width = fields.Integer("width");
-  sizes.height = fields.Integer("height");
-  sizes.frames = fields.Integer("frames");
-  sizes.windows = fields.Integer("windows");
-  sizes.images = fields.Integer("images");
-  return sizes;
-}
 
 PlanRequest ReadPlanRequest(const Fields& fields) {
   PlanRequest request;
@@ -126,6 +117,34 @@ Napi::Value MakePlanFor(const Napi::CallbackInfo& info) {
   });
 }
 
+// openEngine(root, machine, key, open): through the cache of TensorRT's engines; `open` gets a folder
+Napi::Value OpenEngine(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return Guarded(env, [&]() -> Napi::Value {
+    const Fields machine(info[1], "machine");
+    const EngineCache cache(info[0].ToString().Utf8Value(),
+                            {machine.String("gpu"), machine.String("capability"),
+                             machine.String("driver"), machine.String("tensorrt"),
+                             machine.String("runtime")});
+    const Fields fields(info[2], "key");
+    const EngineKey key{fields.String("network"), fields.String("digest"),
+                        {{"profile", fields.String("profile")}}};
+    auto result = Napi::Object::New(env);
+    result.Set("reason", Napi::String::New(env, cache.Reason(key)));
+    const auto open = info[3].As<Napi::Function>();
+    const bool built = cache.Open(key, [&](const std::string& folder) {
+      try {
+        open.Call({Napi::String::New(env, folder)});
+      } catch (const Napi::Error& error) {
+        throw EngineError(ErrorCode::kFailed, error.Message());
+      }
+    });
+    result.Set("built", Napi::Boolean::New(env, built));
+    result.Set("folder", Napi::String::New(env, cache.folder()));
+    return result;
+  });
+}
+
 }  // namespace
 
 void ExportProviders(Napi::Env env, Napi::Object exports) {
@@ -133,6 +152,7 @@ void ExportProviders(Napi::Env env, Napi::Object exports) {
   exports.Set("providerOptions", Napi::Function::New<ListProviderOptions>(env, "providerOptions"));
   exports.Set("requireProvider", Napi::Function::New<TryProvider>(env, "requireProvider"));
   exports.Set("classifyFailure", Napi::Function::New<Classify>(env, "classifyFailure"));
+  exports.Set("openEngine", Napi::Function::New<OpenEngine>(env, "openEngine"));
   exports.Set("plan", Napi::Function::New<MakePlanFor>(env, "plan"));
 }
 

@@ -29,13 +29,14 @@ float* DeviceTensors::Take(const std::string& name, const Shape& shape) {
 }
 
 DeviceLoop::DeviceLoop(Clip& clip, Device& device, DeviceTensors& tensors, const CallSizes& sizes,
-                       StepDown step_down)
+                       StepDown step_down, std::function<void()> encoded)
     : clip_(clip),
       device_(device),
       tensors_(tensors),
       memory_(device.allocator(), OrtDeviceAllocator, device.index(), OrtMemTypeDefault),
       sizes_(sizes),
-      step_down_(std::move(step_down)) {
+      step_down_(std::move(step_down)),
+      encoded_(std::move(encoded)) {
   for (auto& event : events_) event = device_.MakeEvent();
   uploaded_ = device_.MakeEvent();
   converted_ = device_.MakeEvent();
@@ -160,6 +161,7 @@ void DeviceLoop::EncodeReference() {
       [this](Network& network, const Ort::IoBinding& binding) {
         Run(network, binding, clip_.cancellation.run_options());
       });
+  encoded_();
 }
 
 void DeviceLoop::StartFromNoise() {

@@ -41,9 +41,10 @@ class DeviceLoop : public Loop {
   // Smaller sizes after the device was out of memory, or none.
   using StepDown = std::function<std::optional<CallSizes>(const CallSizes&)>;
 
-  // Takes all the memory that the clip needs besides the networks' own.
+  // Takes all the memory that the clip needs besides the networks' own. `encoded` is called when the
+  // networks that run once per clip have done so.
   DeviceLoop(Clip& clip, Device& device, DeviceTensors& tensors, const CallSizes& sizes,
-             StepDown step_down);
+             StepDown step_down, std::function<void()> encoded);
   // Waits for the device.
   ~DeviceLoop() override;
 
@@ -86,6 +87,7 @@ class DeviceLoop : public Loop {
   const Ort::MemoryInfo memory_;
   CallSizes sizes_;
   const StepDown step_down_;
+  const std::function<void()> encoded_;
 
   DeviceBuffer<float> states_;     // of the audio
   DeviceBuffer<float> latents_;    // [frames, channels, rows, columns]

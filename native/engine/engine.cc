@@ -7,6 +7,7 @@
 #include "lane_loop.h"
 #include "provider.h"
 #include "runtime.h"
+#include "versions.h"
 
 namespace echomimic {
 
@@ -147,8 +148,7 @@ void Engine::Dispose() {
   const std::lock_guard lock(mutex_);
   if (disposed_) return;
   disposed_ = true;
-  if (once_options_) once_options_.SetLoadCancellationFlag(true);
-  if (repeated_options_) repeated_options_.SetLoadCancellationFlag(true);
+  if (opening_ != nullptr) opening_->SetLoadCancellationFlag(true);
   if (job_ != nullptr) job_->cancellation.Cancel(ErrorCode::kDisposed);
   changed_.notify_all();
 }
@@ -156,8 +156,9 @@ void Engine::Dispose() {
 void Engine::Main() {
   try {
     const Stopwatch watch;
-    const std::string version = Load();
-    emit_({0, Loaded{watch.milliseconds(), version}});
+    Loaded loaded = Load();
+    loaded.milliseconds = watch.milliseconds();
+    emit_({0, std::move(loaded)});
   } catch (...) {
     Failed failure = Describe(std::current_exception());
     const std::lock_guard lock(mutex_);
@@ -195,10 +196,16 @@ void Engine::Main() {
     }
     emit_(std::move(event));
   }
+  Unload();
+  emit_({0, Closed{}});
+}
+
+void Engine::Unload() {
   networks_ = {};
+  loader_.reset();
   tensors_.reset();
   device_.reset();
-  emit_({0, Closed{}});
+  free_bytes_ = 0;
 }
 
 // A device that is lost makes everything fail; what failed first may not say so.
@@ -214,49 +221,107 @@ Failed Engine::Diagnose(Failed failure) {
   return failure;
 }
 
-std::unique_ptr<Network> Engine::Open(const std::string& name) {
-  const auto& files = config_.model.networks;
-  const auto file = std::find_if(files.begin(), files.end(),
-                                 [&](const NetworkFile& item) { return item.name == name; });
-  if (file == files.end()) {
-    throw EngineError(ErrorCode::kModelInvalid, "the model has no network \"" + name + "\"");
+// Loads the runtime's library too, which takes long enough to be felt on the caller's thread.
+Loaded Engine::Load() {
+  using Leave = ProviderAttempt::Leave;
+  Loaded loaded;
+  loaded.runtime_version = LoadRuntime(config_.runtime_library);
+  Environment(config_.threads);
+  for (size_t i = 0;; i++) {
+    const auto [provider, leave] = config_.attempts.at(i);
+    try {
+      LoadOn(provider, loaded);
+      return loaded;
+    } catch (const EngineError& error) {
+      {
+        const std::lock_guard lock(mutex_);
+        if (disposed_) throw;
+      }
+      const bool missing = error.code() == ErrorCode::kRuntimeMissing;
+      const bool may = leave == Leave::kFailing || (leave == Leave::kLibrariesMissing && missing);
+      if (!may || error.code() == ErrorCode::kModelInvalid || i + 1 == config_.attempts.size()) {
+        throw;
+      }
+      loaded.passed_over.push_back(error.what());
+      Unload();
+    }
   }
-  const Provider graphs = config_.host_device && config_.host_device->standard_graphs
-                              ? Provider::kCuda
-                              : Provider::kCpu;
-  return std::make_unique<Network>(Environment(config_.threads), name,
-                                   GraphOf(*file, graphs),
-                                   IsRepeated(name) ? repeated_options_ : once_options_);
 }
 
-// Loads the runtime's library too, which takes long enough to be felt on the caller's thread.
-std::string Engine::Load() {
-  const std::string version = LoadRuntime(config_.runtime_library);
-  if (config_.host_device) device_ = OpenHostDevice(config_.host_device->faults);
+void Engine::LoadOn(Provider provider, Loaded& loaded) {
+  ProviderConfig how;
+  how.provider = provider;
+  how.threads = config_.threads;
+  how.gpu = config_.gpu;
+  how.graphs = config_.graphs;
+  how.sizes = config_.usual;
+  const auto& host = config_.host_device;
+  std::optional<EngineCache> cache;
+  if (provider != Provider::kCpu) {
+    device_ = OpenCudaDevice(config_.gpu);
+    RequireProvider(provider, config_.gpu);
+    how.stream = device_->stream();
+    free_bytes_ = device_->FreeMemory();
+    if (config_.memory_limit > 0) free_bytes_ = std::min(free_bytes_, config_.memory_limit);
+    loaded.driver_version = DriverVersion();
+  } else if (host) {
+    device_ = OpenHostDevice(host->faults);
+    free_bytes_ = host->memory_bytes;
+  }
+  if (provider == Provider::kTensorRt) {
+    loaded.tensorrt_version = TensorRtVersion();
+    cache.emplace(config_.cache_folder,
+                  EngineMachine{config_.gpu_name, config_.capability, loaded.driver_version,
+                                loaded.tensorrt_version, loaded.runtime_version});
+  }
   if (device_ != nullptr) tensors_ = std::make_unique<DeviceTensors>(*device_);
-  {
-    Ort::SessionOptions once = CpuSessionOptions(config_.threads, false);
-    Ort::SessionOptions repeated = CpuSessionOptions(config_.threads, true);
-    const std::lock_guard lock(mutex_);
-    if (disposed_) throw EngineError(ErrorCode::kDisposed, "the engine is disposed");
-    once_options_ = std::move(once);
-    repeated_options_ = std::move(repeated);
+  loader_ = std::make_unique<Loader>(
+      config_.model, std::move(how), host && host->standard_graphs, std::move(cache),
+      [this](Ort::SessionOptions* options) {
+        const std::lock_guard lock(mutex_);
+        if (disposed_ && options != nullptr) {
+          throw EngineError(ErrorCode::kDisposed, "the engine is disposed");
+        }
+        opening_ = options;
+      },
+      [this](const Opening& opening) { emit_({0, opening}); });
+  plan_ = {};
+  const bool guided = config_.guidance_by_default;
+  if (free_bytes_ > 0) {
+    const auto& [width, height, frames, windows, images] = config_.usual;
+    plan_ = MakePlan(config_.model, {width, height, frames, windows, 0, guided, free_bytes_});
+    loader_->Resize(plan_.sizes);
   }
+  OpenMissing(guided);
+  loaded.provider = provider;
+  loaded.plan = plan_.sentence;
+  loaded.engine_folder = loader_->cache_folder();
+  loaded.engines_built = loader_->built();
+  loaded.engines_reused = loader_->reused();
+}
+
+// Opens what the plan wants loaded before a clip begins.
+void Engine::OpenMissing(bool guided) {
   for (const auto& [name, member] : kNetworks) {
-    if (member == &Networks::unconditional && !config_.guidance_by_default) continue;
-    networks_.*member = Open(name);
+    if (member == &Networks::unconditional && !guided) continue;
+    if (networks_.*member == nullptr) networks_.*member = Open(name);
   }
+}
+
+std::unique_ptr<Network> Engine::Open(const std::string& name) {
   const auto& bank = config_.model.bank;
-  networks_.mel->Expect({"pcm"}, {"log_mel"});
-  networks_.audio->Expect({"mel"}, {"features"});
-  networks_.face_locator->Expect({"mask"}, {"face"});
-  networks_.vae_encoder->Expect({"image"}, {"latents"});
-  networks_.vae_decoder->Expect({"latents"}, {"image"});
-  networks_.reference->Expect({"latents"}, bank);
   std::vector<std::string> inputs = {"sample", "timestep", "audio", "face"};
   inputs.insert(inputs.end(), bank.begin(), bank.end());
-  networks_.denoiser->Expect(inputs, {"v"});
-  return version;
+  auto network = loader_->Open(name);
+  if (name == "mel") network->Expect({"pcm"}, {"log_mel"});
+  if (name == "audio") network->Expect({"mel"}, {"features"});
+  if (name == "faceLocator") network->Expect({"mask"}, {"face"});
+  if (name == "vaeEncoder") network->Expect({"image"}, {"latents"});
+  if (name == "vaeDecoder") network->Expect({"latents"}, {"image"});
+  if (name == "reference") network->Expect({"latents"}, bank);
+  if (name == "denoiser") network->Expect(inputs, {"v"});
+  if (name == "denoiserUncond") network->Expect({"sample", "timestep"}, {"v"});
+  return network;
 }
 
 Network& Engine::Find(const std::string& name) {
@@ -275,7 +340,7 @@ Outputs Engine::Tokens(const TokensRequest& request, const Cancellation& cancell
   const AudioFeatures features(model, request.fps, static_cast<int64_t>(request.audio.size()),
                                frames);
   std::vector<float> states(ElementsOf(features.shape()));
-  features.Compute(*networks_.mel, *networks_.audio, request.audio, CpuMemory(), states.data(),
+  features.Compute(Find("mel"), Find("audio"), request.audio, CpuMemory(), states.data(),
                    cancellation, [] {});
   Tensor tensor{{frames, features.tokens_per_frame(), model.width}, {}};
   tensor.data.resize(ElementsOf(tensor.shape));
@@ -296,10 +361,68 @@ void Engine::Execute(Job& job, Event& event) {
     return;
   }
   auto& request = std::get<RenderRequest>(job.request);
-  if (request.cfg > 1) Find("denoiserUncond").Expect({"sample", "timestep"}, {"v"});
   Sink sink(*this, job);
   Clip clip(networks_, config_.model, std::move(request), job.cancellation, sink, costs_);
+  Prepare(clip);
   event.body = RenderClip(clip);
+}
+
+// Plans a clip and opens what it needs. Engines of TensorRT are for one size of pictures: those of
+// another size are closed.
+void Engine::Prepare(const Clip& clip) {
+  encoded_ = false;
+  const ProviderConfig& how = loader_->config();
+  if (free_bytes_ > 0) {
+    const RenderRequest& wanted = clip.request;
+    request_ = {wanted.image.width, wanted.image.height, clip.window_frames, clip.windows,
+                clip.frames,        clip.guided(),       free_bytes_};
+    plan_ = MakePlan(config_.model, request_);
+    const CallSizes& made = loader_->sizes();
+    if (made.width != plan_.sizes.width || made.height != plan_.sizes.height ||
+        made.frames < plan_.sizes.frames) {
+      CallSizes sizes = plan_.sizes;
+      sizes.frames = wanted.context_frames;
+      loader_->Resize(sizes);
+      if (how.provider == Provider::kTensorRt) {
+        for (const auto& [name, member] : kNetworks) {
+          if (ProviderOf(how, name) == Provider::kTensorRt && name != std::string("audio")) {
+            (networks_.*member).reset();
+          }
+        }
+      }
+    }
+    GiveMemoryBack(clip.cancellation.run_options(), how);
+    if (plan_.shrink) GiveMemoryBack(clip.cancellation.queued_options(), how);
+  }
+  OpenMissing(clip.guided());
+}
+
+// The next smaller plan after the device was out of memory; none when there is none.
+std::optional<CallSizes> Engine::StepDown(Cancellation& cancellation) {
+  const std::optional<Plan> next = echomimic::StepDown(config_.model, request_, plan_);
+  if (!next) return std::nullopt;
+  plan_ = *next;
+  if (plan_.shrink) GiveMemoryBack(cancellation.queued_options(), loader_->config());
+  if (encoded_) FreeOnce();
+  return SizesOf(plan_);
+}
+
+// What runs once per clip has done so.
+void Engine::FreeOnce() {
+  if (plan_.resident) return;
+  for (const auto& [name, member] : kNetworks) {
+    if (!IsRepeated(name) && name != std::string("mel")) (networks_.*member).reset();
+  }
+}
+
+// With TensorRT no more than the engines are made for.
+CallSizes Engine::SizesOf(const Plan& plan) const {
+  CallSizes sizes = plan.sizes;
+  if (loader_->config().provider == Provider::kTensorRt) {
+    sizes.windows = std::min(sizes.windows, loader_->sizes().windows);
+    sizes.images = std::min(sizes.images, loader_->sizes().images);
+  }
+  return sizes;
 }
 
 RenderResult Engine::RenderClip(Clip& clip) {
@@ -307,12 +430,24 @@ RenderResult Engine::RenderClip(Clip& clip) {
     LaneLoop loop(clip, config_.threads);
     return Render(clip, loop, costs_);
   }
-  const auto& host = *config_.host_device;
-  DeviceLoop loop(clip, *device_, *tensors_,
-                  {clip.request.image.width, clip.request.image.height, clip.window_frames,
-                   host.windows, host.images},
-                  Smaller);
-  return Render(clip, loop, costs_);
+  const bool planned = free_bytes_ > 0;
+  CallSizes sizes = planned ? SizesOf(plan_) : CallSizes{};
+  if (!planned) {
+    sizes = {clip.request.image.width, clip.request.image.height, clip.window_frames,
+             config_.host_device->windows, config_.host_device->images};
+  }
+  DeviceLoop loop(
+      clip, *device_, *tensors_, sizes,
+      [&](const CallSizes& last) {
+        return planned ? StepDown(clip.cancellation) : Smaller(last);
+      },
+      [this] {
+        encoded_ = true;
+        FreeOnce();
+      });
+  RenderResult result = Render(clip, loop, costs_);
+  result.plan = plan_.sentence;
+  return result;
 }
 
 }  // namespace echomimic

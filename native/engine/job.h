@@ -36,6 +36,7 @@ class Cancellation {
   const Ort::RunOptions& run_options() const { return run_options_; }
   // For runs on a device that return once their work is queued. All of them have the same shapes and
   // addresses, so that they may be recorded as the CUDA graph of that number.
+  Ort::RunOptions& queued_options() { return queued_options_; }
   const Ort::RunOptions& queued_options() const { return queued_options_; }
   void NameGraph(int number) { queued_options_.AddConfigEntry(kGraph, std::to_string(number).c_str()); }
 

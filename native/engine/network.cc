@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "error.h"
+#include "failures.h"
 
 namespace echomimic {
 
@@ -44,8 +44,8 @@ Network::Network(Ort::Env& env, const std::string& name, const std::string& path
       }
     }
   } catch (const Ort::Exception& error) {
-    throw EngineError(ErrorCode::kModelInvalid,
-                      "network " + name + " (" + path + "): " + error.what());
+    throw ExplainFailure("network " + name + " (" + path + ")", error.what(),
+                         ErrorCode::kModelInvalid);
   }
 }
 
@@ -75,7 +75,7 @@ void Network::Run(const Ort::RunOptions& options, const Ort::IoBinding& binding)
   try {
     session_.Run(options, binding);
   } catch (const Ort::Exception& error) {
-    throw EngineError(ErrorCode::kFailed, "network " + name_ + ": " + error.what());
+    throw ExplainFailure("network " + name_, error.what());
   }
 }
 
@@ -101,7 +101,7 @@ std::vector<NamedTensor> Network::Run(const Ort::RunOptions& options,
     }
     return outputs;
   } catch (const Ort::Exception& error) {
-    throw EngineError(ErrorCode::kFailed, "network " + name_ + ": " + error.what());
+    throw ExplainFailure("network " + name_, error.what());
   }
 }
 

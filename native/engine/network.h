@@ -19,7 +19,7 @@ Ort::Value Wrap(const Ort::MemoryInfo& memory, float* data, const Shape& shape);
 // One graph in a session of its own. All its inputs and outputs are float32.
 class Network {
  public:
-  // Throws ENGINE_MODEL_INVALID.
+  // Throws ENGINE_MODEL_INVALID, or what the failure of a provider means.
   Network(Ort::Env& env, const std::string& name, const std::string& path,
           const Ort::SessionOptions& options);
 

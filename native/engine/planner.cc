@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <utility>
 #include <vector>
 
 #include "error.h"
@@ -91,14 +92,12 @@ class Memory {
     }
     double live = 0;
     for (const double arena : arenas) live = choice.shrink ? std::max(live, arena) : live + arena;
-    // The networks that run once do so before the others take their arenas; these are kept for the
-    // next clip, unless they shrink.
-    if (choice.resident) {
-      const double before = choice.shrink ? std::max(live, once_live_) : live + once_live_;
-      return kFixedBytes + clip_ + weights + once_weights_ + before;
-    }
-    const double first = once_weights_ + once_live_ + (choice.shrink ? 0 : live);
-    return kFixedBytes + clip_ + weights + std::max(first, live);
+    // The networks that run once do so before the others. These keep their arenas for the next clip,
+    // unless they shrink.
+    const double once = choice.shrink ? std::max(live, once_live_) : live + once_live_;
+    const double most = choice.resident ? once_weights_ + once
+                                        : std::max(live, once_weights_ + once_live_);
+    return kFixedBytes + clip_ + weights + most;
   }
 
   // From the fastest to the smallest.
@@ -108,18 +107,16 @@ class Memory {
                              kPixelsPerDenoise / std::max<int64_t>(1, pixels * request_.frames));
     const int images = Most(kMostImages, kPixelsPerDecode / std::max<int64_t>(1, pixels));
     std::vector<Choice> choices;
-    for (const bool shrink : {false, true}) {
-      for (const bool resident : {true, false}) {
-        for (int w = windows; w >= 1; w = Half(w)) {
-          for (int i = images; i >= 1; i = Half(i)) choices.push_back({w, i, resident, shrink});
-        }
+    // Loading what runs once for each clip saves nothing while the others keep their arenas.
+    for (const auto& [resident, shrink] : {std::pair{true, false}, {true, true}, {false, true}}) {
+      for (int w = windows; w >= 1; w /= 2) {
+        for (int i = images; i >= 1; i /= 2) choices.push_back({w, i, resident, shrink});
       }
     }
     return choices;
   }
 
  private:
-  static int Half(int count) { return count / 2; }
   static int Most(int limit, int64_t useful) {
     return static_cast<int>(std::clamp<int64_t>(useful, 1, std::max(1, limit)));
   }
@@ -220,7 +217,7 @@ Plan MakePlan(const ModelSpec& model, const PlanRequest& request) {
 std::optional<Plan> StepDown(const ModelSpec& model, const PlanRequest& request, const Plan& plan) {
   const Memory memory(model, request);
   const std::vector<Choice> choices = memory.Choices();
-  const double limit = kStep * static_cast<double>(plan.bytes);
+  const double limit = kFixedBytes + kStep * (static_cast<double>(plan.bytes) - kFixedBytes);
   for (size_t i = 0; i < choices.size(); i++) {
     if (memory.Needed(choices[i]) <= limit) {
       return PlanOf(request, memory, choices, i,

@@ -14,6 +14,9 @@ namespace {
 
 constexpr const char* kNames[] = {"cpu", "cuda", "tensorrt"};
 
+// Scratch memory of a tactic of TensorRT. Not what is free just now: engines depend on it.
+constexpr uint64_t kWorkspace = uint64_t{2} << 30;
+
 using KeyValues = std::unordered_map<std::string, std::string>;
 
 std::string TextOf(const Shape& shape) {
@@ -98,10 +101,8 @@ ProviderOptions TensorRtOptionsOf(const ProviderConfig& config, const ModelSpec&
       // One stream, the one that our kernels run on, and no memory for others.
       {"trt_auxiliary_streams", "0"},
       {"trt_cuda_graph_enable", config.graphs && IsRepeated(network) ? "1" : "0"},
+      {"trt_max_workspace_size", std::to_string(kWorkspace)},
   };
-  if (config.memory_limit > 0) {
-    options.emplace_back("trt_max_workspace_size", std::to_string(config.memory_limit));
-  }
   return options;
 }
 

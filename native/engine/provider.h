@@ -28,7 +28,7 @@ struct ProviderConfig {
   // Lets runs of the repeated networks be recorded as CUDA graphs; every run then has to say which
   // graph it is by the run option gpu_graph_id, or -1 for none.
   bool graphs = false;
-  uint64_t memory_limit = 0;  // bytes of a session's arena and of TensorRT's workspace; 0: none
+  uint64_t memory_limit = 0;  // bytes of a session's arena; 0: none
   // For TensorRT: where this network's engine and what the builder measured are kept, see
   // engine_cache.h, and the calls that engines are built for. CUDA takes calls of any size.
   std::string engine_folder;

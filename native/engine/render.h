@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "clip.h"
 #include "loop.h"
@@ -16,6 +17,7 @@ struct RenderResult {
   uint64_t seed = 0;
   double milliseconds[kStages] = {};
   double total_milliseconds = 0;
+  std::string plan;  // on GPUs: how it was computed in the memory that there was, and why so
 };
 
 // Makes a clip, from samples and pictures to frames, by means of a loop. Leaves in `costs` what it

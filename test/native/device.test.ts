@@ -14,6 +14,7 @@ const plain: HostDevice = {
   standardGraphs: false,
   windows: 1,
   images: 1,
+  memoryBytes: 0,
   outOfMemory: [],
   lostAt: 0,
 };
