@@ -68,7 +68,7 @@ async function renderAll(engine: Engine, clips: Record<string, RenderOptions>) {
   return made;
 }
 
-function reference(context: Context): Promise<Record<string, Clip>> {
+export function reference(context: Context): Promise<Record<string, Clip>> {
   const made =
     references.get(context) ??
     withEngine({ model: context.models.exact, device: 'cpu', provider: 'cpu' }, async (engine) =>
@@ -153,8 +153,8 @@ function decoded(path: string): Uint8Array {
   return stdout;
 }
 
-/** Coding adds its own noise to the smallest difference. */
-const filmPsnr = 40;
+/** Coding makes more of the smallest difference: in float16 the CPU's own film is at 40.5 dB. */
+const filmPsnr = { exact: 40, half: 34 };
 
 export const films: Check = {
   name: 'films',
@@ -184,7 +184,12 @@ export const films: Check = {
         const what = names[kind];
         figures.push(
           { what: `${what}, frames`, value: frames, least: wanted.frames, most: wanted.frames },
-          { what: `${what}, PSNR`, value: psnr(rgb, wanted.rgb), unit: 'dB', least: filmPsnr },
+          {
+            what: `${what}, PSNR`,
+            value: psnr(rgb, wanted.rgb),
+            unit: 'dB',
+            least: filmPsnr[kind],
+          },
         );
       }
       return { figures };

@@ -4,6 +4,7 @@ import { build, devices, driver, kernels } from './build.js';
 import { cancelling } from './life.js';
 import { memory } from './memory.js';
 import { nvenc } from './nvenc.js';
+import { engines, plan } from './planned.js';
 import { speed } from './speed.js';
 import { workers } from './workers.js';
 
@@ -11,5 +12,5 @@ import { workers } from './workers.js';
 export const allChecks: readonly Check[] = [
   ...[driver, build, devices, kernels],
   ...[clipExact, goldenExact, clipHalf, goldenHalf, films],
-  ...[cancelling, memory, nvenc, workers, speed],
+  ...[cancelling, memory, plan, engines, nvenc, workers, speed],
 ];
