@@ -21,7 +21,13 @@ module.exports = {
         'Speech and dialogue turn audio into text and text into audio, for nobody in particular.',
       severity: 'error',
       from: { path: '^src/(speech|dialogue|provider|media)/' },
-      to: { path: '^src/(store|account|role|conversation|session|task|queue|tempfile)/' },
+      to: { path: '^src/(store|account|role|conversation|session|task|queue|tempfile|fleet)/' },
+    },
+    {
+      name: 'fleet-knows-the-queue-only',
+      severity: 'error',
+      from: { path: '^src/fleet/' },
+      to: { path: '^src/(?!(fleet|queue)/|(alive|config|errors)\\.ts)' },
     },
     {
       name: 'tables-belong-to-three-rooms',

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Config, childEnvironment, loadConfig, simulatedDevice } from '../src/config.js';
 import { CodedError } from '../src/errors.js';
+import { privatePieces } from '../src/fleet/traits.js';
 import type { Log } from '../src/log.js';
 import { projectRoot } from '../src/paths.js';
 import { keys } from '../src/queue/keys.js';
@@ -70,6 +71,10 @@ export async function startStack({ log, settings = {}, redisPort }: StackOptions
     }
     const config = loadConfig(environment);
     await checkRedis(config, log, redisWaitMs);
+    const pieces = privatePieces(config, redis !== undefined);
+    if (pieces.length > 0) {
+      log.info(`a second API process cannot join this one: ${pieces.join(', ')} (docs/scaling.md)`);
+    }
     const api = new Keeper({
       name: 'the API',
       module: join(projectRoot, 'dist', 'src', 'server.js'),

@@ -35,6 +35,8 @@ export interface Config {
   /** How clients do, and services on the internet when `isPublic`. */
   readonly clientUrl: string;
   readonly isPublic: boolean;
+  /** How other API processes reach this one; undefined: by the address it listens on. */
+  readonly peerUrl: string | undefined;
   /** Proxies whose X-Forwarded-For is believed, as fastify's trustProxy takes them. */
   readonly trustedProxies: string | undefined;
   readonly databaseUrl: string;
@@ -245,6 +247,7 @@ function buildConfig(raw: Settings): Config {
     baseUrl,
     clientUrl: withoutSlash(raw.PUBLIC_BASE_URL ?? baseUrl),
     isPublic: raw.PUBLIC_BASE_URL !== undefined,
+    peerUrl: raw.PEER_URL && withoutSlash(raw.PEER_URL),
     trustedProxies: raw.TRUST_PROXY,
     databaseUrl: raw.DATABASE_URL ?? `sqlite:${join(dataFolder, 'echomimic.db')}`,
     dataFolder,

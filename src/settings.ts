@@ -19,6 +19,7 @@ export const settings = Type.Object({
   PORT: Type.Integer({ ...port, default: 3000 }),
   BASE_URL: Type.Optional(httpUrl),
   PUBLIC_BASE_URL: Type.Optional(httpUrl),
+  PEER_URL: Type.Optional(httpUrl),
   TRUST_PROXY: Type.Optional(
     Type.String({
       pattern:

@@ -47,6 +47,16 @@ void t.test('values', async (t) => {
     loadConfig({ PORT: '', BASE_URL: 'https://a.example/x/' }).baseUrl,
     'https://a.example/x',
   );
+  t.equal(loadConfig({ PEER_URL: 'http://10.0.0.2:3000/' }).peerUrl, 'http://10.0.0.2:3000');
+  t.match(loadConfig({ TEMP_FILE_STORE: 's3://bucket/p/', S3_ENDPOINT: 'http://x' }).tempFiles.s3, {
+    ...{
+      bucket: 'bucket',
+      prefix: 'p',
+      endpoint: 'http://x',
+      pathStyle: true,
+      credentials: undefined,
+    },
+  });
   t.same(loadConfig({ WORKER_DEVICES: 'cuda:0,cuda:2,cpu' }).devices, [
     { id: 0, device: 'cuda:0' },
     { id: 2, device: 'cuda:2' },

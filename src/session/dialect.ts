@@ -20,6 +20,8 @@ export interface ClientSocket {
   /** The header of the upgrade request. */
   readonly authorization: string | undefined;
   readonly isOpen: boolean;
+  /** Whether another API process carries it on to here. */
+  readonly isRelayed: boolean;
   /**
    * Queues a frame; order is kept. While the client reads too slowly, of frames with the same
    * `coalesce` key only the latest is kept.

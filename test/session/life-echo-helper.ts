@@ -186,6 +186,8 @@ export async function startLifeEcho(
   await registerSockets(app, {
     config,
     log,
+    counts: sessions.counts,
+    takePass: (pass) => sessions.takePass(pass),
     routes: [
       {
         url: '/ws/conversation/:id',

@@ -5,7 +5,7 @@ import { networkOf as addressKey } from '../../src/limit/network.js';
 import { checkOrigin } from '../../src/limit/origin.js';
 import { closeReason } from '../../src/session/socket/close.js';
 import { parseFrame } from '../../src/session/socket/frame.js';
-import { Alarm, Tally, TokenBucket } from '../../src/session/socket/limits.js';
+import { Alarm, TokenBucket } from '../../src/session/socket/limits.js';
 import { type Outlet, Outbox } from '../../src/session/socket/outbox.js';
 import { until } from '../helpers/redis.js';
 
@@ -80,16 +80,6 @@ t.test('a token bucket', async (t) => {
   t.equal(taken(), 5);
   now += 60_000;
   t.equal(taken(), 20, 'never more than the burst');
-});
-
-t.test('a tally forgets what is gone', async (t) => {
-  const tally = new Tally();
-  tally.add('a');
-  tally.add('a');
-  tally.remove('a');
-  t.equal(tally.get('a'), 1);
-  tally.remove('a');
-  t.equal(tally.size, 0);
 });
 
 t.test('an alarm may be a month away, and moved', async (t) => {

@@ -4,7 +4,8 @@ import t, { type Test } from 'tap';
 import { CodedError } from '../../src/errors.js';
 import { createLog } from '../../src/log.js';
 import { connectRedis } from '../../src/queue/redis.js';
-import { Registry, type RegistryTimes } from '../../src/session/core/registry.js';
+import type { FleetTimes } from '../../src/fleet/fleet.js';
+import { Registry } from '../../src/session/core/registry.js';
 import { FolderShelf } from '../../src/tempfile/folder.js';
 import { TempFileStore } from '../../src/tempfile/store.js';
 import { type RunningRedis, startRedis, until } from '../helpers/redis.js';
@@ -38,7 +39,7 @@ async function open(
   t: Test,
   redis: RunningRedis,
   hostName: string,
-  times: RegistryTimes = {},
+  times: FleetTimes = {},
 ): Promise<Setup & { tasks: Awaited<ReturnType<typeof openTasks>>['tasks'] }> {
   const config = { ...redis.config(), hostName };
   const connection = connectRedis(config, log);

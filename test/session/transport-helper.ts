@@ -5,6 +5,7 @@ import type { Test } from 'tap';
 import { loadConfig } from '../../src/config.js';
 import { CodedError } from '../../src/errors.js';
 import { createLog } from '../../src/log.js';
+import { LocalCounts } from '../../src/fleet/counts.js';
 import type {
   ClientSocket,
   Connection,
@@ -70,6 +71,8 @@ export async function startEcho(t: Test, options: EchoOptions = {}): Promise<Ech
   const { open } = await registerSockets(app, {
     config,
     log: createLog('silent'),
+    counts: new LocalCounts(),
+    takePass: async () => undefined,
     routes: [
       { url: '/ws', dialect },
       { url: '/ws/conversation/:id', dialect },

@@ -1,12 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import type { User } from '../../store/schema.js';
-import { CodedError } from '../../errors.js';
+import { CodedError, codeOf } from '../../errors.js';
 import type { Role } from '../../role/roles.js';
 import type { ConnectionEnd } from '../dialect.js';
 import type { ChatEntry, Mode, SessionEvent } from '../events.js';
 import { LoginWatch } from './logins.js';
 import { profileText } from './profile.js';
-import { Registry, type RegistryTimes } from './registry.js';
+import type { Counts } from '../../fleet/counts.js';
+import type { FleetTimes } from '../../fleet/fleet.js';
+import { type Traits } from '../../fleet/traits.js';
+import type { Passage } from '../socket/relay.js';
+import { Registry } from './registry.js';
 import type { SessionServices } from '../services.js';
 import type { Sink } from './outlet.js';
 import { portraitMissing } from './portrait.js';
@@ -64,11 +68,9 @@ export class SessionManager {
   readonly #byKey = new Map<string, Held>();
   readonly #opening = new Map<string, Promise<unknown>>();
   readonly #ends = new Set<Promise<void>>();
-  /** Sessions by user, those being opened included. */
-  readonly #counts = new Map<string, number>();
   #isStopping = false;
 
-  constructor(services: SessionServices, times?: RegistryTimes) {
+  constructor(services: SessionServices, times?: FleetTimes) {
     this.services = services;
     this.#registry = new Registry(services, times);
     this.#logins = new LoginWatch(
@@ -92,6 +94,11 @@ export class SessionManager {
     }
   }
 
+  /** What all processes count together. */
+  get counts(): Counts {
+    return this.#registry.fleet.counts;
+  }
+
   get size(): number {
     return this.#held.size;
   }
@@ -100,6 +107,37 @@ export class SessionManager {
   start(): void {
     this.#registry.start();
     this.#logins.start();
+  }
+
+  /**
+   * Tells the other processes how this one is reached. Throws PROCESSES_DIFFER when it cannot serve
+   * the same clients as they do.
+   */
+  async join(traits: () => Traits): Promise<void> {
+    const { fleet } = this.#registry;
+    fleet.traits = traits;
+    const misfits = await fleet.misfits(traits()).catch((error: unknown) => {
+      if (codeOf(error) === 'REDIS_UNAVAILABLE') return [];
+      throw error;
+    });
+    if (misfits.length > 0) {
+      throw new CodedError('PROCESSES_DIFFER', `${misfits.join('; ')} (docs/scaling.md)`);
+    }
+  }
+
+  /** Tells the others at once, when this process has an address. */
+  async announce(): Promise<void> {
+    await this.#registry.round();
+  }
+
+  /** How to carry a client's line on to the process that holds its session. */
+  passageTo(holder: string, address: string): Promise<Passage> {
+    return this.#registry.passageTo(holder, address);
+  }
+
+  /** The address of the client that another process carries on to here. */
+  takePass(pass: string): Promise<string | undefined> {
+    return this.#registry.takePass(pass);
   }
 
   /** Ends every session. What cannot be deleted is left to the next process. */
@@ -122,7 +160,8 @@ export class SessionManager {
 
   /**
    * Opens a session, or takes over the one with the request's key; `sink` hears `connected` first.
-   * Throws TOO_MANY_SESSIONS, PORTRAIT_MISSING, FILE_NOT_FOUND, FILE_TYPE_UNSUPPORTED.
+   * Throws TOO_MANY_SESSIONS, PORTRAIT_MISSING, FILE_NOT_FOUND, FILE_TYPE_UNSUPPORTED, and
+   * HeldElsewhere when another process has the one with the key.
    */
   async open(request: OpenRequest, sink: Sink): Promise<Session> {
     const { key } = request;
@@ -133,7 +172,9 @@ export class SessionManager {
       .catch(() => undefined)
       .then(async () => {
         const held = this.#byKey.get(key);
-        if (held === undefined || held.session.isOver) return await this.#openNew(request, sink);
+        if (held === undefined || held.session.isOver) {
+          return await this.#openHeld(key, request, sink);
+        }
         if (held.request.user?.id !== request.user?.id) {
           throw new CodedError('FORBIDDEN', 'this conversation belongs to someone else');
         }
@@ -148,7 +189,28 @@ export class SessionManager {
     }
   }
 
-  /** Gives a session to a connection that proves to be its client's; throws SESSION_UNKNOWN. */
+  /** Opens a session that there may be only one of, in all processes together. */
+  async #openHeld(key: string, request: OpenRequest, sink: Sink): Promise<Session> {
+    const { fleet } = this.#registry;
+    await this.#registry.checkHolder(() => fleet.hold(key));
+    try {
+      return await this.#openNew(request, sink);
+    } catch (error) {
+      this.#release(key);
+      throw error;
+    }
+  }
+
+  #release(key: string): void {
+    this.#registry.fleet.release(key).catch((error: unknown) => {
+      this.services.log.warn({ err: error }, 'a conversation was not let go');
+    });
+  }
+
+  /**
+   * Gives a session to a connection that proves to be its client's; throws SESSION_UNKNOWN, and
+   * HeldElsewhere when another process has it.
+   */
   async resume(request: ResumeRequest, sink: Sink): Promise<Session> {
     const { sessionId, resumeToken, user } = request;
     const held = this.#held.get(sessionId);
@@ -195,7 +257,7 @@ export class SessionManager {
     // what was said after the snapshot was heard by this client alone
     const past = { seq: Math.max(left.seq, lastSeq), turns: left.turns };
     const session = new Session(this.services, files, request, sessionId, past);
-    this.#count(request, 1, Infinity);
+    await this.#count(request, Infinity);
     this.#hold(session, request);
     session.reopen(sink, left.running);
     return session;
@@ -228,9 +290,12 @@ export class SessionManager {
     if (held?.session === session) {
       this.#held.delete(session.id);
       clearTimeout(held.grace);
-      this.#count(held.request, -1);
+      this.#uncount(held.request);
       const { key } = held.request;
-      if (key !== undefined && this.#byKey.get(key) === held) this.#byKey.delete(key);
+      if (key !== undefined && this.#byKey.get(key) === held) {
+        this.#byKey.delete(key);
+        this.#release(key);
+      }
     }
     const ended = session.end(last).catch((error: unknown) => {
       this.services.log.error({ err: error, session: session.id }, 'a session did not end cleanly');
@@ -242,11 +307,11 @@ export class SessionManager {
 
   async #openNew(request: OpenRequest, sink: Sink): Promise<Session> {
     this.#checkRunning();
-    this.#count(request, 1);
+    await this.#count(request, this.services.config.sessions.perUser);
     try {
       return await this.#create(request, sink);
     } catch (error) {
-      this.#count(request, -1);
+      this.#uncount(request);
       throw error;
     }
   }
@@ -307,17 +372,16 @@ export class SessionManager {
     throw new CodedError('SERVER_STOPPING', 'the server stops; come back later');
   }
 
-  #count({ user }: OpenRequest, by: 1 | -1, most = this.services.config.sessions.perUser): void {
-    if (user === undefined) return;
-    const count = (this.#counts.get(user.id) ?? 0) + by;
-    if (by > 0 && count > most) {
-      throw new CodedError(
-        'TOO_MANY_SESSIONS',
-        `${most} sessions of this user are open already; end one of them first`,
-      );
-    }
-    if (count === 0) this.#counts.delete(user.id);
-    else this.#counts.set(user.id, count);
+  async #count({ user }: OpenRequest, most: number): Promise<void> {
+    if (user === undefined || (await this.counts.take(`user:${user.id}`, most))) return;
+    throw new CodedError(
+      'TOO_MANY_SESSIONS',
+      `${most} sessions of this user are open already; end one of them first`,
+    );
+  }
+
+  #uncount({ user }: OpenRequest): void {
+    if (user !== undefined) this.counts.give(`user:${user.id}`);
   }
 }
 

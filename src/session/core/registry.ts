@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { isAlive } from '../../alive.js';
-import { CodedError } from '../../errors.js';
+import { Fleet, type FleetTimes, fleetKeys } from '../../fleet/fleet.js';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type TaskUpdate, isEnd } from '../../task/update.js';
+import { CodedError } from '../../errors.js';
+import type { Passage } from '../socket/relay.js';
 import { OwnedFiles, type Ownership } from './files.js';
 import type { SessionServices } from '../services.js';
 import { type Snapshot, readSnapshot } from './snapshot.js';
@@ -13,9 +14,9 @@ const keys = {
   files: (sessionId: string) => `session_files:${sessionId}`,
   tasks: (sessionId: string) => `session_tasks:${sessionId}`,
   snapshot: (sessionId: string) => `session:${sessionId}`,
-  live: (process: string) => `live_sessions:${process}`,
-  /** Sorted set: the processes that hold sessions, by the time of their last heartbeat. */
-  processes: 'session_processes',
+  live: fleetKeys.live,
+  /** What another process carries on, as JSON. */
+  pass: (pass: string) => `session_pass:${pass}`,
 } as const;
 
 /** A file is its first owner's: 1 when that is (now) the session. */
@@ -27,29 +28,20 @@ redis.call('SADD', KEYS[2], ARGV[3])
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return 1`;
 
-/** Notes that a process lives; answers all processes and how long ago (ms) each was heard. */
-const beatScript = `
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZADD', KEYS[1], now, ARGV[1])
-local all = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
-for i = 2, #all, 2 do all[i] = tostring(now - all[i]) end
-return all`;
+/** Another process has the session: it can be carried on to there. */
+export class HeldElsewhere extends Error {
+  readonly holder: string;
 
-/** Removes a process that holds nothing any more. */
-const retireScript = `
-if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('ZREM', KEYS[1], ARGV[1]) end`;
+  constructor(holder: string) {
+    super(`the process ${holder} holds the session`);
+    this.holder = holder;
+  }
+}
 
 /** How long the end of the process waits for tasks that are being cancelled. */
 const lateMs = 3000;
-/** How long a Redis that does not answer is waited for. */
-const answerMs = 5000;
-
-export interface RegistryTimes {
-  readonly beatMs?: number;
-  /** A process that was not heard for this long is dead. */
-  readonly deadMs?: number;
-}
+/** How long another process may take to be connected to. */
+const passMs = 30_000;
 
 export type RegistryServices = Pick<
   SessionServices,
@@ -62,8 +54,7 @@ export type RegistryServices = Pick<
  */
 export class Registry implements Ownership {
   readonly services: RegistryServices;
-  readonly process: string;
-  readonly #times: Required<RegistryTimes>;
+  readonly fleet: Fleet;
   readonly #known = new Set<string>();
   readonly #watches = new Set<() => void>();
   readonly #withdrawals = new Map<string, Promise<void>>();
@@ -71,21 +62,23 @@ export class Registry implements Ownership {
   readonly #dormant = new Map<string, NodeJS.Timeout>();
   readonly #expiryMs: number;
   #timer: NodeJS.Timeout | undefined;
-  #lastBeat = 0;
   #round: Promise<void> | undefined;
 
-  constructor(services: RegistryServices, times: RegistryTimes = {}) {
+  constructor(services: RegistryServices, times: FleetTimes = {}) {
     this.services = services;
-    const { hostName, tempFiles } = services.config;
-    this.process = `${hostName}.${process.pid}.${randomUUID()}`;
-    this.#times = { beatMs: 5000, deadMs: 20_000, ...times };
+    const { config, redis } = services;
+    this.fleet = new Fleet(redis, config, times);
     // a little longer than the files themselves live
-    this.#expiryMs = Math.ceil(tempFiles.expiryMs + 3_600_000);
+    this.#expiryMs = Math.ceil(config.tempFiles.expiryMs + 3_600_000);
+  }
+
+  get process(): string {
+    return this.fleet.name;
   }
 
   /** Notes that this process lives and clears up after dead ones, now and from time to time. */
   start(): void {
-    this.#timer = setInterval(() => void this.round(), this.#times.beatMs).unref();
+    this.#timer = setInterval(() => void this.round(), this.fleet.times.beatMs).unref();
     void this.round();
   }
 
@@ -97,18 +90,17 @@ export class Registry implements Ownership {
     await Promise.race([Promise.allSettled(this.#withdrawals.values()), deadline]);
     for (const stop of this.#watches) stop();
     for (const timer of this.#dormant.values()) clearTimeout(timer);
-    const { redis } = this.services;
-    await redis.eval(retireScript, 2, keys.processes, keys.live(this.process), this.process);
+    await this.fleet.retire(this.process);
   }
 
   /** Registers a session before it owns anything; throws REDIS_UNAVAILABLE. */
   async add(sessionId: string): Promise<OwnedFiles> {
     this.#known.add(sessionId);
-    const added = this.services.redis.sadd(keys.live(this.process), sessionId);
-    const late = sleep(answerMs, 'late', { ref: false });
-    if ((await Promise.race([added, late])) === 'late') {
+    try {
+      await this.fleet.answer(this.services.redis.sadd(keys.live(this.process), sessionId));
+    } catch (error) {
       this.#known.delete(sessionId);
-      throw new CodedError('REDIS_UNAVAILABLE', 'Redis does not answer: try again later');
+      throw error;
     }
     return new OwnedFiles(sessionId, this);
   }
@@ -119,12 +111,45 @@ export class Registry implements Ownership {
     await this.services.redis.set(keys.snapshot(sessionId), text, 'PX', this.#expiryMs);
   }
 
-  /** The snapshot of a session that a process left behind; undefined when there is none. */
+  /**
+   * The snapshot of a session that a process left behind; undefined when there is none. Throws
+   * HeldElsewhere when another process has it, alive or left behind.
+   */
   async dormant(sessionId: string): Promise<Snapshot | undefined> {
-    // its end may not have been noticed yet
-    if (!this.#dormant.has(sessionId)) await this.round();
+    if (!this.#dormant.has(sessionId)) await this.checkHolder(() => this.fleet.holderOf(sessionId));
     if (!this.#dormant.has(sessionId)) return undefined;
     return readSnapshot(await this.services.redis.get(keys.snapshot(sessionId)));
+  }
+
+  /** Throws HeldElsewhere when a process that lives is the holder. */
+  async checkHolder(ask: () => Promise<string | undefined>): Promise<void> {
+    let holder = await ask();
+    if (holder === undefined || holder === this.process) return;
+    // its end may not have been noticed yet
+    await this.fleet.answer(this.round());
+    holder = await ask();
+    if (holder !== undefined && holder !== this.process) throw new HeldElsewhere(holder);
+  }
+
+  /** How to carry a client's line on to a process; throws SESSION_ELSEWHERE. */
+  async passageTo(holder: string, address: string): Promise<Passage> {
+    const url = (await this.fleet.traitsOf(holder))?.url;
+    if (url === undefined) {
+      throw new CodedError(
+        'SESSION_ELSEWHERE',
+        'another API process holds this session and does not say where it is: try again later',
+      );
+    }
+    const pass = randomUUID();
+    const kept = this.services.redis.set(keys.pass(pass), address, 'PX', passMs);
+    await this.fleet.answer(kept);
+    return { url, pass };
+  }
+
+  /** The address of the client that another process carries on; undefined for anybody else. */
+  async takePass(pass: string): Promise<string | undefined> {
+    const address = await this.fleet.answer(this.services.redis.getdel(keys.pass(pass)));
+    return address ?? undefined;
   }
 
   /** Takes such a session over, with all it owns; undefined when its grace time ran out. */
@@ -238,26 +263,9 @@ export class Registry implements Ownership {
   }
 
   async #beat(): Promise<void> {
-    const { redis } = this.services;
-    const answer = (await redis.eval(beatScript, 1, keys.processes, this.process)) as string[];
-    // after a gap of our own, for instance of Redis, the others get time to be heard again
-    const gap = performance.now() - this.#lastBeat;
-    const isLate = this.#lastBeat > 0 && gap > this.#times.deadMs / 2;
-    this.#lastBeat = performance.now();
+    const peers = await this.fleet.beat();
     await this.#clearOwn();
-    if (isLate) return;
-    for (let i = 0; i < answer.length; i += 2) {
-      const name = answer[i] as string;
-      if (name !== this.process && this.#isDead(name, Number(answer[i + 1]))) {
-        await this.#inherit(name);
-      }
-    }
-  }
-
-  #isDead(name: string, silentMs: number): boolean {
-    if (silentMs > this.#times.deadMs) return true;
-    const [host, pid] = name.split('.');
-    return host === this.services.config.hostName && !isAlive(Number(pid));
+    for (const { name, isDead } of peers) if (isDead) await this.#inherit(name);
   }
 
   async #inherit(name: string): Promise<void> {
@@ -274,7 +282,7 @@ export class Registry implements Ownership {
         await this.#clear(sessionId);
       }
     }
-    await redis.eval(retireScript, 2, keys.processes, keys.live(name), name);
+    await this.fleet.retire(name);
   }
 
   /** Sessions that ended here with something left to delete. */

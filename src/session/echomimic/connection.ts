@@ -4,6 +4,9 @@ import { closeCodes } from '../socket/close.js';
 import type { ClientSocket, Connection, ConnectionEnd, Frame } from '../dialect.js';
 import type { ChatEntry, SessionEvent } from '../events.js';
 import type { SessionManager } from '../core/manager.js';
+import { HeldElsewhere } from '../core/registry.js';
+import { relayTo } from '../core/relay.js';
+import type { Relay } from '../socket/relay.js';
 import type { SessionServices } from '../services.js';
 import type { Farewell, Sink } from '../core/outlet.js';
 import type { Session } from '../core/session.js';
@@ -19,6 +22,8 @@ export class EchoMimicConnection implements Connection, Sink {
   readonly #services: SessionServices;
   readonly #sessions: SessionManager;
   #session: Session | undefined;
+  /** When another process has the session. */
+  #relay: Relay | undefined;
 
   constructor(socket: ClientSocket, services: SessionServices, sessions: SessionManager) {
     this.#socket = socket;
@@ -32,6 +37,7 @@ export class EchoMimicConnection implements Connection, Sink {
   }
 
   async frame(frame: Frame): Promise<void> {
+    if (this.#relay !== undefined) return this.#relay.frame(frame);
     const read = readFrame(frame, this.#services.config.sessions.maxText);
     if (read.event === 'request_connection') {
       if (this.#session !== undefined) {
@@ -58,6 +64,7 @@ export class EchoMimicConnection implements Connection, Sink {
   }
 
   closed(end: ConnectionEnd): void {
+    this.#relay?.closed(end);
     const session = this.#session;
     this.#session = undefined;
     if (session !== undefined) this.#sessions.detach(session, this, end);
@@ -113,10 +120,17 @@ export class EchoMimicConnection implements Connection, Sink {
       this.#refuse(error as CodedError);
       return this.#socket.close(closeCodes.unauthorised, `${code}: ${message}`);
     }
-    const session =
-      request.resume_token === undefined
-        ? await this.#open(request, visitor)
-        : await this.#resume(request, visitor);
+    let session: Session;
+    try {
+      session =
+        request.resume_token === undefined
+          ? await this.#open(request, visitor)
+          : await this.#resume(request, visitor);
+    } catch (error) {
+      if (!(error instanceof HeldElsewhere)) throw error;
+      this.#relay = await relayTo(this.#socket, error, this.#sessions, '/ws');
+      return this.#relay.frame({ event: 'request_connection', data: request });
+    }
     this.#session = session;
     this.#socket.welcome(this.#sessions.tokenExpiresAt(session));
     // a session that ended, or was taken over, while this socket was being connected

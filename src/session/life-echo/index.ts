@@ -7,8 +7,10 @@ import { closeCodes } from '../socket/close.js';
 import type { ClientSocket, Connection, ConnectionEnd, Dialect, Frame } from '../dialect.js';
 import type { SessionEvent } from '../events.js';
 import type { SessionManager } from '../core/manager.js';
-import { loginEnded } from '../core/logins.js';
-import type { Farewell, Sink } from '../core/outlet.js';
+import { HeldElsewhere } from '../core/registry.js';
+import { relayTo } from '../core/relay.js';
+import type { Relay } from '../socket/relay.js';
+import type { Sink } from '../core/outlet.js';
 import { profileText } from '../core/profile.js';
 import type { SessionServices } from '../services.js';
 import type { Session } from '../core/session.js';
@@ -57,6 +59,8 @@ class LifeEchoConnection implements Connection, Sink {
   readonly #socket: ClientSocket;
   readonly #id: string;
   #conversation: Conversation | undefined;
+  /** When another process has the conversation. */
+  #relay: Relay | undefined;
 
   constructor(room: Room, socket: ClientSocket) {
     this.#room = room;
@@ -66,11 +70,13 @@ class LifeEchoConnection implements Connection, Sink {
   }
 
   async frame(frame: Frame): Promise<void> {
+    if (this.#relay !== undefined) return this.#relay.frame(frame);
     const { maxText } = this.#room.services.config.sessions;
     await this.#conversation?.handle(decode(frame, maxText));
   }
 
   closed(end: ConnectionEnd): void {
+    this.#relay?.closed(end);
     const session = this.#conversation?.session;
     if (session !== undefined) this.#room.sessions.detach(session, this, end);
   }
@@ -80,12 +86,8 @@ class LifeEchoConnection implements Connection, Sink {
     if (frame !== undefined) this.#socket.send(frame);
   }
 
-  over(why: Farewell): void {
+  over(why: 'ended' | 'replaced'): void {
     if (why === 'ended') return this.#socket.close(closeCodes.done, 'the conversation ended');
-    if (why === 'revoked') {
-      this.#refuse(loginEnded());
-      return this.#socket.close(closeCodes.unauthorised, 'TOKEN_INVALID: the login has ended');
-    }
     const message = 'another connection took the conversation over';
     this.#refuse(new CodedError('SESSION_REPLACED', message));
     this.#socket.close(closeCodes.replaced, `SESSION_REPLACED: ${message}`);
@@ -98,9 +100,15 @@ class LifeEchoConnection implements Connection, Sink {
       if (token === undefined || token === '') {
         throw new CodedError('UNAUTHORIZED', 'the access token is missing: connect with ?token=');
       }
-      const { user, expiresAt, family } = await accounts.verifyAccess(token);
+      const { user, expiresAt } = await accounts.verifyAccess(token);
       this.#socket.welcome(expiresAt);
-      await this.#open(user, expiresAt, family).catch((error: unknown) => {
+      await this.#open(user, expiresAt).catch(async (error: unknown) => {
+        if (error instanceof HeldElsewhere) {
+          const path = `/ws/conversation/${encodeURIComponent(this.#id)}`;
+          const { query } = this.#socket;
+          this.#relay = await relayTo(this.#socket, error, this.#room.sessions, path, query);
+          return;
+        }
         if (error instanceof CodedError) this.#refuse(error);
         throw error;
       });
@@ -111,7 +119,7 @@ class LifeEchoConnection implements Connection, Sink {
     }
   }
 
-  async #open(user: User, tokenExpiresAt: number, loginId: string): Promise<void> {
+  async #open(user: User, tokenExpiresAt: number): Promise<void> {
     const { services, sessions, options } = this.#room;
     const { conversations } = services;
     const row = await conversations.open(this.#id, user);
@@ -123,7 +131,6 @@ class LifeEchoConnection implements Connection, Sink {
       mode: 'text' as const,
       user,
       tokenExpiresAt,
-      loginId,
       address: this.#socket.address,
       key: `conversation:${this.#id}`,
       role,

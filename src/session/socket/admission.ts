@@ -1,38 +1,47 @@
+import type { FastifyRequest } from 'fastify';
 import type { Config } from '../../config.js';
 import { CodedError } from '../../errors.js';
-import { networkOf as addressKey } from '../../limit/network.js';
+import type { Counts } from '../../fleet/counts.js';
+import { networkOf } from '../../limit/network.js';
 import { checkOrigin } from '../../limit/origin.js';
-import type { Tally } from './limits.js';
+import { relayHeader } from './relay.js';
 
-export interface UpgradeRequest {
-  readonly ip: string;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+export interface AdmissionOptions {
+  readonly config: Config;
+  /** Counts the connections of each address. */
+  readonly counts: Counts;
+  /** The address of a client that another API process carries on to here, by its pass. */
+  readonly takePass: (pass: string) => Promise<string | undefined>;
 }
 
-/** Refuses an upgrade that may not be, before there is a socket. */
-export function admit(
-  request: UpgradeRequest,
-  config: Config,
-  openByAddress: Tally,
-  isStopping: boolean,
-): void {
-  if (isStopping) {
-    throw new CodedError('SERVER_STOPPING', 'the server is stopping: connect again in a while');
+export interface Admitted {
+  readonly address: string;
+  readonly isRelayed: boolean;
+}
+
+/** Refuses an upgrade that may not be, before there is a socket; counts the others. */
+export async function admit(
+  request: FastifyRequest,
+  { config, counts, takePass }: AdmissionOptions,
+): Promise<Admitted> {
+  const pass = request.headers[relayHeader];
+  if (typeof pass === 'string') {
+    const address = await takePass(pass);
+    if (address !== undefined) return { address, isRelayed: true };
+    throw new CodedError('FORBIDDEN', 'this pass of another API process is not known here');
   }
-  checkOrigin(one(request.headers['origin']), one(request.headers['host']), config);
-  checkCount(request.ip, config, openByAddress);
-}
-
-export function checkCount(ip: string, config: Config, openByAddress: Tally): void {
+  const { ip, headers, raw } = request;
+  checkOrigin(headers.origin, headers.host, config);
+  const what = `address:${networkOf(ip)}`;
   const { perAddress } = config.sessions;
-  if (openByAddress.get(addressKey(ip)) >= perAddress) {
+  if (!(await counts.take(what, perAddress))) {
     throw new CodedError(
       'TOO_MANY_SESSIONS',
       `${perAddress} connections are open from this address, which is the limit: close one first`,
     );
   }
-}
-
-function one(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value[0] : value;
+  // until the line closes, whatever becomes of the upgrade
+  if (raw.socket.destroyed) counts.give(what);
+  else raw.socket.once('close', () => counts.give(what));
+  return { address: ip, isRelayed: false };
 }

@@ -24,29 +24,6 @@ export class TokenBucket {
   }
 }
 
-/** How many of something each key has. */
-export class Tally {
-  readonly #counts = new Map<string, number>();
-
-  get(key: string): number {
-    return this.#counts.get(key) ?? 0;
-  }
-
-  add(key: string): void {
-    this.#counts.set(key, this.get(key) + 1);
-  }
-
-  remove(key: string): void {
-    const left = this.get(key) - 1;
-    if (left > 0) this.#counts.set(key, left);
-    else this.#counts.delete(key);
-  }
-
-  get size(): number {
-    return this.#counts.size;
-  }
-}
-
 const longestTimerMs = 2 ** 31 - 1;
 
 /** One timer that may be moved; `at` further away than a timer can count is waited for in steps. */

@@ -37,6 +37,7 @@ const brokenFrames: Readonly<Record<string, number>> = {
 export interface SocketOptions {
   readonly id: string;
   readonly address: string;
+  readonly isRelayed: boolean;
   readonly query: Readonly<Record<string, string>>;
   readonly params: Readonly<Record<string, string>>;
   readonly authorization: string | undefined;
@@ -49,6 +50,7 @@ export interface SocketOptions {
 export class Socket implements ClientSocket {
   readonly id: string;
   readonly address: string;
+  readonly isRelayed: boolean;
   readonly query: Readonly<Record<string, string>>;
   readonly params: Readonly<Record<string, string>>;
   readonly authorization: string | undefined;
@@ -82,9 +84,10 @@ export class Socket implements ClientSocket {
 
   /** Attaches everything at once: a frame may come right behind the upgrade. */
   constructor(ws: WebSocket, line: NetSocket, dialect: Dialect, options: SocketOptions) {
-    const { id, address, query, params, authorization, limits, log } = options;
+    const { id, address, isRelayed, query, params, authorization, limits, log } = options;
     this.id = id;
     this.address = address;
+    this.isRelayed = isRelayed;
     this.query = query;
     this.params = params;
     this.authorization = authorization;

@@ -2,19 +2,15 @@ import { randomUUID } from 'node:crypto';
 import websocket from '@fastify/websocket';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { WebSocket } from 'ws';
-import type { Config } from '../../config.js';
 import { CodedError } from '../../errors.js';
 import type { Log } from '../../log.js';
-import { networkOf as addressKey } from '../../limit/network.js';
-import { admit, checkCount } from './admission.js';
+import { type AdmissionOptions, type Admitted, admit } from './admission.js';
 import { closeCodes } from './close.js';
 import type { Dialect } from '../dialect.js';
-import { Tally } from './limits.js';
 import { Socket } from './socket.js';
 import { divertUpgrades } from './upgrades.js';
 
-export interface TransportOptions {
-  readonly config: Config;
+export interface TransportOptions extends AdmissionOptions {
   readonly log: Log;
   readonly routes: readonly { readonly url: string; readonly dialect: Dialect }[];
   /** Called at the end, when every socket was told goodbye. */
@@ -35,7 +31,7 @@ export async function registerSockets(
 ): Promise<{ readonly open: ReadonlySet<Socket> }> {
   const { config, log } = options;
   const open = new Set<Socket>();
-  const openByAddress = new Tally();
+  const admitted = new WeakMap<FastifyRequest, Admitted>();
   let isStopping = false;
 
   await app.register(websocket, {
@@ -66,27 +62,20 @@ export async function registerSockets(
   const upgrades = divertUpgrades(app.server, isSocket);
 
   const connect = (dialect: Dialect, ws: WebSocket, request: FastifyRequest): void => {
-    const key = addressKey(request.ip);
-    try {
-      checkCount(request.ip, config, openByAddress);
-    } catch (error) {
-      const { code, message } = error as CodedError;
-      return ws.close(closeCodes.tryAgain, `${code}: ${message}`);
-    }
+    const { address, isRelayed } = admitted.get(request) as Admitted;
     const id = randomUUID();
     const socket = new Socket(ws, request.raw.socket, dialect, {
       id,
-      address: request.ip,
+      address,
+      isRelayed,
       query: texts(request.query),
       params: texts(request.params),
       authorization: request.headers.authorization,
       limits: config.sessions,
       stuckMs: options.stuckMs,
-      log: log.child({ connection: id, dialect: dialect.name, address: request.ip }),
+      log: log.child({ connection: id, dialect: dialect.name, address }),
     });
     open.add(socket);
-    openByAddress.add(key);
-    ws.once('close', () => openByAddress.remove(key));
     void socket.ended.then(() => open.delete(socket));
     if (isStopping) socket.close(closeCodes.goingAway, goodbye);
   };
@@ -95,13 +84,10 @@ export async function registerSockets(
     app.route({
       method: 'GET',
       url,
-      onRequest: (request, _reply, done) => {
-        try {
-          if (request.ws) admit(request, config, openByAddress, isStopping);
-          done();
-        } catch (error) {
-          done(error as CodedError);
-        }
+      onRequest: async (request) => {
+        if (!request.ws) return;
+        if (isStopping) throw new CodedError('SERVER_STOPPING', stopping);
+        admitted.set(request, await admit(request, options));
       },
       handler: async (_request, reply) => {
         reply.header('upgrade', 'websocket');
@@ -116,7 +102,8 @@ export async function registerSockets(
   return { open };
 }
 
-const goodbye = 'SERVER_STOPPING: the server is stopping: connect again in a while';
+const stopping = 'the server is stopping: connect again in a while';
+const goodbye = `SERVER_STOPPING: ${stopping}`;
 
 /** Whether a path is one of a route, whose last part may be a parameter. */
 function matches(url: string, path: string): boolean {

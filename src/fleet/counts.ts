@@ -1,0 +1,106 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Redis } from '../queue/redis.js';
+
+/** Counts what is limited. */
+export interface Counts {
+  /** Counts one more, unless there are `most` already: then false. */
+  take(what: string, most: number): Promise<boolean>;
+  give(what: string): void;
+}
+
+/** One more, unless all processes together have enough. */
+const takeScript = `
+local sum = tonumber(redis.call('HGET', KEYS[2], ARGV[2]) or 0)
+for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  if name ~= ARGV[1] then
+    sum = sum + tonumber(redis.call('HGET', ARGV[3] .. name, ARGV[2]) or 0)
+  end
+end
+if sum >= tonumber(ARGV[4]) then return 0 end
+redis.call('HINCRBY', KEYS[2], ARGV[2], 1)
+redis.call('PEXPIRE', KEYS[2], ARGV[5])
+return 1`;
+
+const giveScript = `
+if redis.call('HINCRBY', KEYS[1], ARGV[1], -1) < 1 then redis.call('HDEL', KEYS[1], ARGV[1]) end`;
+
+const countsPrefix = 'session_counts:';
+/** A Redis that is away for longer is done without: this process counts alone meanwhile. */
+const answerMs = 1000;
+
+/** What one process counts by itself. */
+export class LocalCounts implements Counts {
+  readonly #counts = new Map<string, number>();
+
+  async take(what: string, most: number): Promise<boolean> {
+    const count = this.get(what);
+    if (count >= most) return false;
+    this.#counts.set(what, count + 1);
+    return true;
+  }
+
+  give(what: string): void {
+    const left = this.get(what) - 1;
+    if (left > 0) this.#counts.set(what, left);
+    else this.#counts.delete(what);
+  }
+
+  get(what: string): number {
+    return this.#counts.get(what) ?? 0;
+  }
+
+  entries(): [string, number][] {
+    return [...this.#counts];
+  }
+}
+
+/**
+ * What all processes on a Redis count together. Each has a hash of its own there, which ends when
+ * the process is not heard any more; so whatever it had open is given back.
+ */
+export class FleetCounts implements Counts {
+  readonly #redis: Redis;
+  readonly #processes: string;
+  readonly #process: string;
+  readonly #key: string;
+  readonly #lifeMs: number;
+  readonly #own = new LocalCounts();
+  /** Whether Redis may not have what is counted here. */
+  #isStale = false;
+
+  constructor(redis: Redis, process: string, lifeMs: number, processes = 'session_processes') {
+    this.#redis = redis;
+    this.#process = process;
+    this.#processes = processes;
+    this.#key = countsPrefix + process;
+    this.#lifeMs = lifeMs;
+  }
+
+  async take(what: string, most: number): Promise<boolean> {
+    if (!(await this.#own.take(what, most))) return false;
+    const names = [this.#processes, this.#key];
+    const more = [this.#process, what, countsPrefix, Math.min(most, 2 ** 31), this.#lifeMs];
+    const asked = this.#redis.eval(takeScript, 2, ...names, ...more).catch(() => undefined);
+    const answer = await Promise.race([asked, sleep(answerMs, undefined, { ref: false })]);
+    if (answer === undefined) this.#isStale = true;
+    if (answer !== 0) return true;
+    this.#own.give(what);
+    return false;
+  }
+
+  give(what: string): void {
+    this.#own.give(what);
+    this.#redis.eval(giveScript, 1, this.#key, what).catch(() => (this.#isStale = true));
+  }
+
+  /** Keeps the counts in Redis for a while longer, and puts them there again if they are not. */
+  async refresh(): Promise<void> {
+    const isThere = (await this.#redis.pexpire(this.#key, this.#lifeMs)) === 1;
+    const own = this.#own.entries();
+    if (!this.#isStale && (isThere || own.length === 0)) return;
+    this.#isStale = false;
+    const change = this.#redis.multi().del(this.#key);
+    if (own.length > 0) change.hset(this.#key, ...own.flat()).pexpire(this.#key, this.#lifeMs);
+    await change.exec();
+  }
+}
