@@ -17,7 +17,7 @@ import { measuredRoofline } from './roofline/measured.js';
 import { rooflineTable } from './roofline/report.js';
 
 /** Other measurements: programs of their own beside this file. */
-const programs = ['first-audio', 'idle-sessions', 'rival'];
+const programs = ['capacity', 'first-audio', 'idle-sessions', 'rival'];
 
 const usage = [
   engineUsage,

@@ -1,5 +1,6 @@
 import { loadConfig } from '../src/config.js';
 import { createLog } from '../src/log.js';
+import { whereIs } from '../src/queue/redis.js';
 import { serve } from './serve.js';
 import { describeQueues, startStack } from './stack.js';
 
@@ -10,7 +11,7 @@ await serve(
     return { log, starting: startStack({ log, redisPort: 6379 }) };
   },
   async ({ config, workersReady }) => {
-    const redis = `${config.redis.host}:${config.redis.port}`;
+    const redis = whereIs(config);
     console.log(`EchoMimic Server: ${config.baseUrl}  Redis: ${redis}  model: ${config.model}`);
     await workersReady;
     console.log(`Ready: ${describeQueues(config)}. Ctrl-C stops.`);

@@ -16,6 +16,14 @@ export const simulatedDevice = 'sim';
 export const quotaKinds = ['messages', 'audio_seconds', 'video_seconds'] as const;
 export type QuotaKind = (typeof quotaKinds)[number];
 
+/** Servers that watch over Redis. */
+export interface SentinelConfig {
+  readonly servers: readonly { readonly host: string; readonly port: number }[];
+  /** What they call the master. */
+  readonly name: string;
+  readonly password: string | undefined;
+}
+
 /** A bucket of an S3-compatible service. */
 export interface S3Config {
   readonly bucket: string;
@@ -56,6 +64,20 @@ export function placeOfFiles(
           : raw.S3_PATH_STYLE === 'yes',
     },
   };
+}
+
+/** `host:port,host:port` */
+export function readSentinels(raw: Settings): SentinelConfig | undefined {
+  const {
+    REDIS_SENTINELS: list,
+    REDIS_SENTINEL_NAME: name,
+    REDIS_SENTINEL_PASSWORD: password,
+  } = raw;
+  const servers = list?.split(',').map((one) => {
+    const at = one.lastIndexOf(':');
+    return { host: one.slice(0, at), port: Number(one.slice(at + 1)) };
+  });
+  return servers && { servers, name, password };
 }
 
 export function withoutSlash(url: string): string {

@@ -4,10 +4,12 @@ import { Value } from 'typebox/value';
 import {
   type QuotaKind,
   type S3Config,
+  type SentinelConfig,
   type WorkerDevice,
   ownName,
   placeOfFiles,
   readQuotas,
+  readSentinels,
   withoutSlash,
   workerDevices,
 } from './config-values.js';
@@ -20,6 +22,7 @@ export { settingNames } from './settings.js';
 export {
   type QuotaKind,
   type S3Config,
+  type SentinelConfig,
   type WorkerDevice,
   quotaKinds,
   simulatedDevice,
@@ -57,6 +60,8 @@ export interface Config {
     readonly port: number;
     readonly db: number;
     readonly password: string | undefined;
+    /** Those who know which server is the master; host and port mean nothing then. */
+    readonly sentinels: SentinelConfig | undefined;
     readonly serverProgram: string;
   };
   readonly queueName: string;
@@ -263,13 +268,15 @@ function buildConfig(raw: Settings): Config {
       },
     },
     redis: {
-      named: [raw.REDIS_HOST, raw.REDIS_PORT, raw.REDIS_DB, raw.REDIS_PASSWORD].some(
-        (value) => value !== undefined,
-      ),
+      named: [
+        ...[raw.REDIS_HOST, raw.REDIS_PORT, raw.REDIS_DB, raw.REDIS_PASSWORD],
+        raw.REDIS_SENTINELS,
+      ].some((value) => value !== undefined),
       host: raw.REDIS_HOST ?? 'localhost',
       port: raw.REDIS_PORT ?? 6379,
       db: raw.REDIS_DB ?? 0,
       password: raw.REDIS_PASSWORD,
+      sentinels: readSentinels(raw),
       serverProgram: raw.REDIS_SERVER,
     },
     queueName: raw.TASK_QUEUE_NAME,

@@ -51,6 +51,11 @@ export const settings = Type.Object({
   REDIS_PORT: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535 })),
   REDIS_DB: Type.Optional(Type.Integer({ minimum: 0, maximum: 1023 })),
   REDIS_PASSWORD: Type.Optional(Type.String({ minLength: 1, maxLength: 4096 })),
+  REDIS_SENTINELS: Type.Optional(
+    Type.String({ pattern: '^[0-9A-Za-z.:_-]+:[0-9]{1,5}(,[0-9A-Za-z.:_-]+:[0-9]{1,5})*$' }),
+  ),
+  REDIS_SENTINEL_NAME: Type.String({ ...name, default: 'mymaster' }),
+  REDIS_SENTINEL_PASSWORD: Type.Optional(Type.String({ minLength: 1, maxLength: 4096 })),
   REDIS_SERVER: Type.String({ default: 'redis-server', minLength: 1 }),
   TASK_QUEUE_NAME: Type.String({ ...name, default: 'task_queue_gpu_{gpu_id}' }),
   PROGRESS_CHANNEL: Type.String({ ...name, default: 'task_progress' }),
@@ -160,6 +165,7 @@ export const settingNames = Object.keys(settings.properties) as (keyof Settings)
 /** Settings whose values never appear in a message. */
 export const secretSettings: ReadonlySet<string> = new Set<keyof Settings>([
   'REDIS_PASSWORD',
+  'REDIS_SENTINEL_PASSWORD',
   'API_TOKEN',
   'DATABASE_URL',
   'JWT_SECRET',

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import type { Config } from '../config.js';
+import type { Config, SentinelConfig } from '../config.js';
 import { CodedError } from '../errors.js';
 import type { Log } from '../log.js';
 import { projectRoot } from '../paths.js';
@@ -19,10 +19,9 @@ export function connectRedis(
   log: Log,
   options: { blockingTimeout?: number; connectionName?: string } = {},
 ): Redis {
-  const { host, port, db, password } = config.redis;
+  const { host, port, db, password, sentinels } = config.redis;
   const redis = new Redis({
-    host,
-    port,
+    ...(sentinels === undefined ? { host, port } : followMaster(sentinels)),
     db,
     ...(password === undefined ? {} : { password }),
     maxRetriesPerRequest: null,
@@ -30,21 +29,37 @@ export function connectRedis(
     retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 6), 2000),
     ...options,
   });
+  const address = whereIs(config);
   let failing = false;
   redis.on('error', (err: Error) => {
-    if (!failing) log.warn({ err, host, port }, 'Redis does not answer; trying again');
+    if (!failing) log.warn({ err, address }, 'Redis does not answer; trying again');
     failing = true;
   });
   redis.on('ready', () => {
-    if (failing) log.info({ host, port }, 'Redis answers again');
+    if (failing) log.info({ address }, 'Redis answers again');
     failing = false;
   });
   return redis;
 }
 
+/** The address of Redis, for people. */
+export function whereIs({ redis: { host, port, sentinels } }: Pick<Config, 'redis'>): string {
+  return sentinels === undefined ? `${host}:${port}` : `the master ${sentinels.name}`;
+}
+
+function followMaster({ servers, name, password }: SentinelConfig) {
+  return {
+    sentinels: servers.map((server) => ({ ...server })),
+    name,
+    ...(password === undefined ? {} : { sentinelPassword: password }),
+    sentinelRetryStrategy: (times: number) => Math.min(50 * 2 ** Math.min(times, 6), 2000),
+    // a master that became a replica takes no more writes
+    reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? 2 : false),
+  };
+}
+
 /** Waits for the named Redis and says what is wrong with it, before anything depends on it. */
 export async function checkRedis(config: Config, log: Log, waitMs: number): Promise<void> {
-  const { host, port } = config.redis;
   const redis = connectRedis(config, log.child({}, { level: 'silent' }));
   const late = sleep(waitMs, 'it does not answer', { ref: false });
   const asked = (async () => {
@@ -62,7 +77,7 @@ export async function checkRedis(config: Config, log: Log, waitMs: number): Prom
   const problem = await Promise.race([asked, late]);
   redis.disconnect();
   if (problem !== undefined) {
-    throw new CodedError('REDIS_UNAVAILABLE', `Redis at ${host}:${port}: ${problem}`);
+    throw new CodedError('REDIS_UNAVAILABLE', `Redis at ${whereIs(config)}: ${problem}`);
   }
 }
 
