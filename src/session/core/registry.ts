@@ -3,7 +3,9 @@ import { Fleet, type FleetTimes, fleetKeys } from '../../fleet/fleet.js';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type TaskUpdate, isEnd } from '../../task/update.js';
 import { CodedError } from '../../errors.js';
-import type { Passage } from '../socket/relay.js';
+
+import { keys as queueKeys, workerKeyHeader } from '../../queue/keys.js';
+import { type Passage, relayHeader } from '../socket/relay.js';
 import { OwnedFiles, type Ownership } from './files.js';
 import type { SessionServices } from '../services.js';
 import { type Snapshot, readSnapshot } from './snapshot.js';
@@ -140,10 +142,18 @@ export class Registry implements Ownership {
         'another API process holds this session and does not say where it is: try again later',
       );
     }
+    const { redis } = this.services;
     const pass = randomUUID();
-    const kept = this.services.redis.set(keys.pass(pass), address, 'PX', passMs);
-    await this.fleet.answer(kept);
-    return { url, pass };
+    await this.fleet.answer(redis.set(keys.pass(pass), address, 'PX', passMs));
+    // as a worker, this process is not counted as one client there
+    const workerKey = await this.fleet.answer(redis.get(queueKeys.workerKey));
+    return {
+      url,
+      headers: {
+        [relayHeader]: pass,
+        ...(workerKey === null ? {} : { [workerKeyHeader]: workerKey }),
+      },
+    };
   }
 
   /** The address of the client that another process carries on; undefined for anybody else. */

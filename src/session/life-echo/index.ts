@@ -10,7 +10,8 @@ import type { SessionManager } from '../core/manager.js';
 import { HeldElsewhere } from '../core/registry.js';
 import { relayTo } from '../core/relay.js';
 import type { Relay } from '../socket/relay.js';
-import type { Sink } from '../core/outlet.js';
+import { loginEnded } from '../core/logins.js';
+import type { Farewell, Sink } from '../core/outlet.js';
 import { profileText } from '../core/profile.js';
 import type { SessionServices } from '../services.js';
 import type { Session } from '../core/session.js';
@@ -86,8 +87,12 @@ class LifeEchoConnection implements Connection, Sink {
     if (frame !== undefined) this.#socket.send(frame);
   }
 
-  over(why: 'ended' | 'replaced'): void {
+  over(why: Farewell): void {
     if (why === 'ended') return this.#socket.close(closeCodes.done, 'the conversation ended');
+    if (why === 'revoked') {
+      this.#refuse(loginEnded());
+      return this.#socket.close(closeCodes.unauthorised, 'TOKEN_INVALID: the login has ended');
+    }
     const message = 'another connection took the conversation over';
     this.#refuse(new CodedError('SESSION_REPLACED', message));
     this.#socket.close(closeCodes.replaced, `SESSION_REPLACED: ${message}`);
@@ -100,9 +105,9 @@ class LifeEchoConnection implements Connection, Sink {
       if (token === undefined || token === '') {
         throw new CodedError('UNAUTHORIZED', 'the access token is missing: connect with ?token=');
       }
-      const { user, expiresAt } = await accounts.verifyAccess(token);
+      const { user, expiresAt, family } = await accounts.verifyAccess(token);
       this.#socket.welcome(expiresAt);
-      await this.#open(user, expiresAt).catch(async (error: unknown) => {
+      await this.#open(user, expiresAt, family).catch(async (error: unknown) => {
         if (error instanceof HeldElsewhere) {
           const path = `/ws/conversation/${encodeURIComponent(this.#id)}`;
           const { query } = this.#socket;
@@ -119,7 +124,7 @@ class LifeEchoConnection implements Connection, Sink {
     }
   }
 
-  async #open(user: User, tokenExpiresAt: number): Promise<void> {
+  async #open(user: User, tokenExpiresAt: number, loginId: string): Promise<void> {
     const { services, sessions, options } = this.#room;
     const { conversations } = services;
     const row = await conversations.open(this.#id, user);
@@ -131,6 +136,7 @@ class LifeEchoConnection implements Connection, Sink {
       mode: 'text' as const,
       user,
       tokenExpiresAt,
+      loginId,
       address: this.#socket.address,
       key: `conversation:${this.#id}`,
       role,

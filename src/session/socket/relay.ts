@@ -13,8 +13,8 @@ const known: ReadonlySet<number> = new Set(Object.values(closeCodes));
 export interface Passage {
   /** Of the API process there. */
   readonly url: string;
-  /** Good for one connection. */
-  readonly pass: string;
+  /** What lets this process in, once. */
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 /**
@@ -33,10 +33,10 @@ export class Relay {
   }
 
   /** `path` is that of the client's own connection; throws SESSION_ELSEWHERE. */
-  static async open(socket: ClientSocket, path: string, { url, pass }: Passage): Promise<Relay> {
+  static async open(socket: ClientSocket, path: string, { url, headers }: Passage): Promise<Relay> {
     const { authorization } = socket;
     const line = new WebSocket(url.replace(/^http/, 'ws') + path, {
-      headers: { [relayHeader]: pass, ...(authorization === undefined ? {} : { authorization }) },
+      headers: { ...headers, ...(authorization === undefined ? {} : { authorization }) },
       perMessageDeflate: false,
       handshakeTimeout: connectMs,
     });
