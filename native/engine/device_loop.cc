@@ -22,7 +22,7 @@ float* DeviceTensors::Take(const std::string& name, const Shape& shape) {
   const size_t size = ElementsOf(shape);
   if (tensor.size() != size) {
     tensor = {};  // gives its memory back first
-    generation_++;
+    Renew();
     tensor = DeviceBuffer<float>(device_, size);
   }
   return tensor.data();
@@ -135,7 +135,12 @@ void DeviceLoop::Bind() {
 
 void DeviceLoop::Run(Network& network, const Ort::IoBinding& binding,
                      const Ort::RunOptions& options) {
-  device_.RunNetwork([&] { network.Run(options, binding); });
+  try {
+    device_.RunNetwork([&] { network.Run(options, binding); });
+  } catch (...) {
+    tensors_.Renew();  // ONNX Runtime keeps what it recorded of a run that failed
+    throw;
+  }
 }
 
 void DeviceLoop::HearAudio(std::vector<float> pcm, const std::function<void()>& on_run) {

@@ -24,8 +24,9 @@ class DeviceTensors {
   // The tensor of that name, with what is in it if it had that size before. Throws
   // ENGINE_OUT_OF_MEMORY.
   float* Take(const std::string& name, const Shape& shape);
-  // Changes with every address.
+  // Changes with every address, and when what was recorded with it is not to be used any more.
   int generation() const { return generation_; }
+  void Renew() { generation_++; }
 
  private:
   Device& device_;

@@ -392,7 +392,7 @@ void Engine::Prepare(const Clip& clip) {
       }
     }
     GiveMemoryBack(clip.cancellation.run_options(), how);
-    if (plan_.shrink) GiveMemoryBack(clip.cancellation.queued_options(), how);
+    if (plan_.shrink) GiveMemoryBack(clip.cancellation.FrugalOptions(), how);
   }
   OpenMissing(clip.guided());
 }
@@ -402,7 +402,7 @@ std::optional<CallSizes> Engine::StepDown(Cancellation& cancellation) {
   const std::optional<Plan> next = echomimic::StepDown(config_.model, request_, plan_);
   if (!next) return std::nullopt;
   plan_ = *next;
-  if (plan_.shrink) GiveMemoryBack(cancellation.queued_options(), loader_->config());
+  if (plan_.shrink) GiveMemoryBack(cancellation.FrugalOptions(), loader_->config());
   if (encoded_) FreeOnce();
   return SizesOf(plan_);
 }

@@ -15,13 +15,12 @@ class Cancellation {
  public:
   Cancellation() {
     run_options_.AddConfigEntry(kGraph, "-1");
-    queued_options_.AddConfigEntry("disable_synchronize_execution_providers", "1");
+    queued_options_.AddConfigEntry(kNoWaiting, "1");
   }
   void Cancel(ErrorCode reason) {
     int none = kRunning;
     state_.compare_exchange_strong(none, static_cast<int>(reason));
     run_options_.SetTerminate();
-    queued_options_.SetTerminate();
   }
   bool cancelled() const { return state_.load() != kRunning; }
   ErrorCode reason() const { return static_cast<ErrorCode>(state_.load()); }
@@ -34,18 +33,31 @@ class Cancellation {
   // For runs whose results are there when they return.
   Ort::RunOptions& run_options() { return run_options_; }
   const Ort::RunOptions& run_options() const { return run_options_; }
-  // For runs on a device that return once their work is queued. All of them have the same shapes and
-  // addresses, so that they may be recorded as the CUDA graph of that number.
-  Ort::RunOptions& queued_options() { return queued_options_; }
+  // For runs on a device that return once their work is queued. They are not cut short: they would
+  // leave half of a CUDA graph behind.
   const Ort::RunOptions& queued_options() const { return queued_options_; }
-  void NameGraph(int number) { queued_options_.AddConfigEntry(kGraph, std::to_string(number).c_str()); }
+  // All queued runs until the next number have the same shapes and addresses: each network's may be
+  // recorded as the CUDA graph of that number.
+  void NameGraph(int number) {
+    queued_options_.AddConfigEntry(kGraph, frugal_ ? "-1" : std::to_string(number).c_str());
+  }
+  // The same, for runs that give their memory back at their end: they are waited for and not
+  // recorded, because a graph would go on using that memory.
+  Ort::RunOptions& FrugalOptions() {
+    frugal_ = true;
+    queued_options_.AddConfigEntry(kGraph, "-1");
+    queued_options_.AddConfigEntry(kNoWaiting, "0");
+    return queued_options_;
+  }
 
  private:
   static constexpr int kRunning = -1;
   static constexpr const char* kGraph = "gpu_graph_id";
+  static constexpr const char* kNoWaiting = "disable_synchronize_execution_providers";
   std::atomic<int> state_{kRunning};
   Ort::RunOptions run_options_;
   Ort::RunOptions queued_options_;
+  bool frugal_ = false;
 };
 
 }  // namespace echomimic
