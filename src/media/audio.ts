@@ -101,7 +101,12 @@ export async function probeAudio(
       'format=format_name,duration:stream=codec_name,sample_rate,channels,duration',
       ...uploadInput(path),
     ],
-    { timeoutMs: PROBE_TIMEOUT_MS, maxOutputBytes: 1024 * 1024, signal: options.signal },
+    {
+      timeoutMs: PROBE_TIMEOUT_MS,
+      maxOutputBytes: 1024 * 1024,
+      signal: options.signal,
+      confined: true,
+    },
   );
   if (result.code !== 0) throw unreadable(result.stderr, 'it could not be read');
   const probe = JSON.parse(result.stdout.toString('utf8')) as Probe;
@@ -175,6 +180,7 @@ export async function decodePcm(path: string, options: DecodeOptions = {}): Prom
     ],
     {
       timeoutMs: 30_000 + maxSeconds * 200,
+      confined: true,
       signal,
       onOutput: (chunk) => {
         bytes += chunk.length;

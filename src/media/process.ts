@@ -1,4 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { toolEnvironment } from '../config.js';
 import { CodedError } from '../errors.js';
@@ -14,6 +16,11 @@ export interface ToolOptions {
   /** Wall clock; the child is killed and the run fails with MEDIA_TIMEOUT. Null: the caller watches. */
   timeoutMs: number | null;
   signal?: AbortSignal | undefined;
+  /**
+   * For a tool that only reads an upload and writes to its output: little memory, few open files
+   * and no file of its own, where the system can see to that (`prlimit` of Linux).
+   */
+  confined?: boolean;
   /** Whether the caller writes to the child's standard input; otherwise it has none. */
   input?: boolean;
   /** Receives standard output as it arrives. Throwing kills the child and fails the run. */
@@ -74,6 +81,25 @@ function startFailure(tool: Tool, error: NodeJS.ErrnoException): CodedError {
       });
 }
 
+const confinement = [`--data=${1024 * 1024 * 1024}`, '--nofile=64', '--fsize=0', '--core=0'];
+const found = new Map<string, boolean>();
+
+function isOnPath(program: string): boolean {
+  let is = found.get(program);
+  if (is === undefined) {
+    const folders = (toolEnvironment()['PATH'] ?? '').split(delimiter).filter(Boolean);
+    is = folders.some((folder) => existsSync(join(folder, program)));
+    found.set(program, is);
+  }
+  return is;
+}
+
+/** The limits hold before the tool runs its first instruction. */
+function commandOf(tool: Tool, args: string[], confined: boolean): [string, string[]] {
+  const isPossible = confined && isOnPath('prlimit') && isOnPath(tool);
+  return isPossible ? ['prlimit', [...confinement, tool, ...args]] : [tool, args];
+}
+
 export function startTool(tool: Tool, args: string[], options: ToolOptions): ToolRun {
   const { signal, timeoutMs, onOutput } = options;
   if (signal?.aborted === true) {
@@ -81,7 +107,7 @@ export function startTool(tool: Tool, args: string[], options: ToolOptions): Too
     done.catch(() => {});
     return { stdin: null, done, kill: () => {} };
   }
-  const child = spawn(tool, args, {
+  const child = spawn(...commandOf(tool, args, options.confined === true), {
     stdio: [options.input === true ? 'pipe' : 'ignore', 'pipe', 'pipe'],
     env: { ...toolEnvironment(), AV_LOG_FORCE_NOCOLOR: '1' },
     windowsHide: true,
@@ -147,6 +173,7 @@ export async function runTool(
   const result = await startTool(tool, args, {
     timeoutMs: options.timeoutMs,
     signal: options.signal,
+    confined: options.confined === true,
     onOutput: (chunk) => {
       size += chunk.length;
       if (size > options.maxOutputBytes) {
