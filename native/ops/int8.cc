@@ -66,8 +66,8 @@ void Multiply(const Int8Weights& w, const Int8Product& p) {
       }
       const float made = Finish(sum, *p.ranges[r], w.sums[c], w.scales[c],
                                 p.bias != nullptr ? p.bias[c] : 0.0f);
-      p.out[r * w.columns + c] =
-          p.skip != nullptr ? made + p.skip[r * w.columns + c] : made;
+      const int64_t at = p.places[r] + c;
+      p.out[at] = p.skip != nullptr ? made + p.skip[at] : made;
     }
   }
 }
@@ -159,7 +159,7 @@ OPS_VNNI inline void Tile(const Int8Weights& w, const Int8Product& p, int64_t ro
       __m512 made = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact),
                                     _mm512_mul_ps(scale, _mm512_loadu_ps(w.scales.data() + c)),
                                     bias);
-      const int64_t at = (row + r) * w.columns + c;
+      const int64_t at = p.places[row + r] + c;
       if (p.skip != nullptr) {
         made = _mm512_add_ps(made, _mm512_maskz_loadu_ps(mask, p.skip + at));
       }

@@ -46,8 +46,9 @@ struct Int8Product {
   const Int8Range* const* ranges;  // of each row
   int64_t count;
   const float* bias;  // or null
-  const float* skip;  // rows like out's, or null
-  float* out;         // rows of `columns` floats
+  const float* skip;  // like out, or null
+  float* out;
+  const int64_t* places;  // where each row of `columns` floats starts in `out` and `skip`
 };
 
 struct Int8Kernels {

@@ -8,8 +8,8 @@
 
 #include "context.h"
 #include "conv.h"
+#include "int8_ops.h"
 #include "kernels.h"
-#include "linear.h"
 
 namespace echomimic {
 
@@ -374,6 +374,7 @@ struct Domain {
     domain.Add(&residual_norm);
     domain.Add(&conv);
     domain.Add(&int8_linear);
+    domain.Add(&int8_conv);
   }
 
   Operator<SelfAttention> self_attention;
@@ -384,6 +385,7 @@ struct Domain {
   Operator<ResidualNorm> residual_norm;
   Operator<Conv> conv;
   Operator<ops::Int8Linear> int8_linear;
+  Operator<ops::Int8Conv> int8_conv;
   Ort::CustomOpDomain domain;
 };
 

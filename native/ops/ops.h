@@ -21,8 +21,9 @@ namespace echomimic {
 //   ResidualNorm    x [T, C], add [C], gain [C], bias [C], skip? [T, C]
 //                   -> layer norm of the sum, the sum x + add + skip
 //
-//   Int8Linear      x [..., K], weight [K, N] (constant), bias? [N], skip? -> x weight + bias + skip,
-//                   weights rounded to 8 bits per column, x to 8 bits per row
+//   Int8Linear      x [..., K], weight [K, N] constant, bias? [N], skip? -> [..., N] plus skip, and with
+//                   its shape; weights rounded to 8 bits per column, x to 8 bits per row
+//   Int8Conv        as Conv on images, x rounded to 8 bits per image
 //
 // Attention has its scale in the query weights. Results do not depend on the number of threads.
 void AddCpuOps(Ort::SessionOptions& options);

@@ -44,13 +44,15 @@ std::vector<float> Multiply(const Int8Kernels& kernels, const Int8Weights& weigh
   std::vector<uint8_t> bytes(static_cast<size_t>(c.rows * length));
   std::vector<Int8Range> ranges(static_cast<size_t>(c.rows));
   std::vector<const Int8Range*> of_row;
-  std::vector<int64_t> rows, parts;
+  std::vector<int64_t> rows, parts, places;
   for (int64_t p = 0; p < c.parts; p++) parts.push_back(p * weights.depth);
   for (int64_t r = 0; r < c.rows; r++) {
     const float* const row = c.in.data() + r * c.parts * c.inner;
     ranges[r] = kernels.range(row, c.parts * c.inner);
     of_row.push_back(&ranges[r]);
     rows.push_back(r * length);
+    // the other way round
+    places.push_back((c.rows - 1 - r) * c.columns);
     for (int64_t p = 0; p < c.parts; p++) {
       kernels.to_bytes(row + p * c.inner, c.inner, ranges[r], bytes.data() + rows[r] + parts[p]);
     }
@@ -58,7 +60,8 @@ std::vector<float> Multiply(const Int8Kernels& kernels, const Int8Weights& weigh
   std::vector<float> out(static_cast<size_t>(c.rows * c.columns), -1e30f);
   kernels.multiply(weights, {bytes.data(), rows.data(), parts.data(), of_row.data(), c.rows,
                              c.bias ? c.add.data() : nullptr,
-                             c.skip ? c.residual.data() : nullptr, out.data()});
+                             c.skip ? c.residual.data() : nullptr, out.data(),
+                             places.data()});
   return out;
 }
 
@@ -68,12 +71,13 @@ int64_t Beyond(const Case& c, const Int8Weights& weights, const std::vector<floa
   const int64_t depth = c.parts * c.inner;
   for (int64_t r = 0; r < c.rows; r++) {
     const float* const row = c.in.data() + r * depth;
+    const int64_t at = (c.rows - 1 - r) * c.columns;
     const auto [low, high] = std::minmax_element(row, row + depth);
     // the zero is rounded too, which moves all of a row by up to half a step
     const double step = (std::max(*high, 0.0f) - std::min(*low, 0.0f)) / 255.0;
     for (int64_t column = 0; column < c.columns; column++) {
       double sum = (c.bias ? c.add[column] : 0.0) +
-                   (c.skip ? c.residual[r * c.columns + column] : 0.0);
+                   (c.skip ? c.residual[at + column] : 0.0);
       double allowed = 1e-5 * (std::abs(sum) + 1);
       const double half = weights.scales[column] / 2;
       for (int64_t k = 0; k < depth; k++) {
@@ -81,7 +85,7 @@ int64_t Beyond(const Case& c, const Int8Weights& weights, const std::vector<floa
         sum += row[k] * w;
         allowed += step * (std::abs(w) + half) + std::abs(row[k]) * half + 1e-6 * std::abs(row[k] * w);
       }
-      if (!(std::abs(out[r * c.columns + column] - sum) <= allowed)) beyond++;
+      if (!(std::abs(out[at + column] - sum) <= allowed)) beyond++;
     }
   }
   return beyond;
