@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "context.h"
+#include "kernels.h"
 
 namespace echomimic::ops {
 
@@ -17,11 +18,36 @@ struct Weight {
   const float* data;
 };
 
-Weight ConstantWeight(const Ort::ConstKernelInfo& info) {
+Weight ConstantWeight(const Ort::ConstKernelInfo& info, size_t input = 1) {
   int constant = 0;
-  const auto value = info.GetTensorConstantInput(1, &constant);
+  const auto value = info.GetTensorConstantInput(input, &constant);
   Require(constant != 0, "the weights are not constant");
   return {value.GetTensorTypeAndShapeInfo().GetShape(), value.GetTensorData<float>()};
+}
+
+Int8Weights PackLinear(const Weight& weight) {
+  Require(weight.shape.size() == 2, "the weights are not [K, N]");
+  return Int8Weights(weight.data, 1, weight.shape[0], weight.shape[1], {0, weight.shape[1], 1});
+}
+
+// Up to kRows rows of `inner` floats times weights; `bytes` has room for the rows in bytes.
+void MultiplyRows(const Int8Weights& weights, const float* in, int64_t inner, int64_t count,
+                  const float* bias, const float* skip, float* out, uint8_t* bytes) {
+  const auto& kernels = BestInt8Kernels();
+  Int8Range ranges[kRows];
+  const Int8Range* range_of[kRows];
+  int64_t starts[kRows];
+  int64_t places[kRows];
+  for (int64_t i = 0; i < count; i++) {
+    const float* const row = in + i * inner;
+    ranges[i] = kernels.range(row, inner);
+    range_of[i] = &ranges[i];
+    starts[i] = i * weights.depth;
+    places[i] = i * weights.columns;
+    kernels.to_bytes(row, inner, ranges[i], bytes + starts[i]);
+  }
+  const int64_t part = 0;
+  kernels.multiply(weights, {bytes, starts, &part, range_of, count, bias, skip, out, places});
 }
 
 // Weights [D, C, 3, 3] of a doubled image for one place of its pixels: taps that see the same pixel
@@ -46,15 +72,10 @@ Int8Weights PackConv(const float* weights, const Shape& shape, int64_t taps) {
 
 }  // namespace
 
-Int8Linear::Int8Linear(const Ort::ConstKernelInfo& info) {
-  const Weight weight = ConstantWeight(info);
-  Require(weight.shape.size() == 2, "the weights are not [K, N]");
-  inner_ = weight.shape[0];
-  weights_ = Int8Weights(weight.data, 1, inner_, weight.shape[1], {0, weight.shape[1], 1});
-}
+Int8Linear::Int8Linear(const Ort::ConstKernelInfo& info)
+    : inner_(ConstantWeight(info).shape[0]), weights_(PackLinear(ConstantWeight(info))) {}
 
 void Int8Linear::Run(Ort::KernelContext& context) const {
-  const auto& kernels = BestInt8Kernels();
   const Input x = Floats(context, 0);
   const Input bias = Floats(context, 2);
   const Input skip = Floats(context, 3);
@@ -71,24 +92,47 @@ void Int8Linear::Run(Ort::KernelContext& context) const {
   const int64_t rows = Product(x.shape) / inner_;
   Parallel(context, (rows + kRows - 1) / kRows, [&](int64_t unit) {
     const int64_t first = unit * kRows;
-    const int64_t count = std::min(kRows, rows - first);
+    const int64_t at = first * weights_.columns;
     auto* const bytes =
         reinterpret_cast<uint8_t*>(Scratch(static_cast<size_t>(kRows * weights_.depth / 4)));
-    Int8Range ranges[kRows];
-    const Int8Range* range_of[kRows];
-    int64_t starts[kRows];
-    int64_t places[kRows];
-    for (int64_t i = 0; i < count; i++) {
-      const float* const row = x.data + (first + i) * inner_;
-      ranges[i] = kernels.range(row, inner_);
-      range_of[i] = &ranges[i];
-      starts[i] = i * weights_.depth;
-      places[i] = (first + i) * weights_.columns;
-      kernels.to_bytes(row, inner_, ranges[i], bytes + starts[i]);
-    }
-    const int64_t part = 0;
-    kernels.multiply(weights_,
-                     {bytes, starts, &part, range_of, count, bias.data, skip.data, out, places});
+    MultiplyRows(weights_, x.data + first * inner_, inner_, std::min(kRows, rows - first),
+                 bias.data, skip.data != nullptr ? skip.data + at : nullptr, out + at, bytes);
+  });
+}
+
+Int8FeedForward::Int8FeedForward(const Ort::ConstKernelInfo& info)
+    : first_(PackLinear(ConstantWeight(info, 1))), second_(PackLinear(ConstantWeight(info, 3))) {
+  const Shape first = ConstantWeight(info, 1).shape;
+  width_ = first[0];
+  inner_ = first[1] / 2;
+  Require(ConstantWeight(info, 3).shape == Shape{inner_, width_} && first[1] == 2 * inner_,
+          "the weights are not [C, 2 n] and [n, C]");
+}
+
+void Int8FeedForward::Run(Ort::KernelContext& context) const {
+  const auto& kernels = BestKernels();
+  const Input x = Floats(context, 0);
+  const Input bias = Floats(context, 2);
+  const Input skip = Floats(context, 4);
+  Require(x.shape.size() == 2 && x.shape[1] == width_ && skip.shape == x.shape,
+          "x is not [T, C] or skip not like it");
+  Require(Product(bias.shape) == 2 * inner_, "bias is not [2 n]");
+  float* const out = Output(context, x.shape);
+  const int64_t rows = x.shape[0];
+  // What lies between the two layers stays in the second cache.
+  constexpr int64_t floats = 1 << 17;
+  const int64_t step = std::clamp<int64_t>(floats / (2 * inner_) / 24 * 24, 24, kRows);
+  Parallel(context, (rows + step - 1) / step, [&](int64_t unit) {
+    const int64_t first = unit * step;
+    const int64_t count = std::min(step, rows - first);
+    const int64_t at = first * width_;
+    float* const wide =
+        Scratch(static_cast<size_t>(step * (3 * inner_ + std::max(first_.depth, second_.depth) / 4)));
+    float* const narrow = wide + step * 2 * inner_;
+    auto* const bytes = reinterpret_cast<uint8_t*>(narrow + step * inner_);
+    MultiplyRows(first_, x.data + at, width_, count, nullptr, nullptr, wide, bytes);
+    kernels.geglu(wide, bias.data, count, inner_, narrow);
+    MultiplyRows(second_, narrow, inner_, count, nullptr, skip.data + at, out + at, bytes);
   });
 }
 

@@ -27,6 +27,23 @@ struct Int8Linear {
   Int8Weights weights_;
 };
 
+struct Int8FeedForward {
+  static constexpr const char* name = "Int8FeedForward";
+  static constexpr size_t inputs = 5;
+  static constexpr size_t outputs = 1;
+  static constexpr size_t required = 5;
+  static constexpr bool IsInteger(size_t) { return false; }
+
+  explicit Int8FeedForward(const Ort::ConstKernelInfo& info);
+  void Run(Ort::KernelContext& context) const;
+
+ private:
+  int64_t width_;
+  int64_t inner_;
+  Int8Weights first_;
+  Int8Weights second_;
+};
+
 struct Int8Conv {
   static constexpr const char* name = "Int8Conv";
   static constexpr size_t inputs = 5;

@@ -374,6 +374,7 @@ struct Domain {
     domain.Add(&residual_norm);
     domain.Add(&conv);
     domain.Add(&int8_linear);
+    domain.Add(&int8_feed_forward);
     domain.Add(&int8_conv);
   }
 
@@ -385,6 +386,7 @@ struct Domain {
   Operator<ResidualNorm> residual_norm;
   Operator<Conv> conv;
   Operator<ops::Int8Linear> int8_linear;
+  Operator<ops::Int8FeedForward> int8_feed_forward;
   Operator<ops::Int8Conv> int8_conv;
   Ort::CustomOpDomain domain;
 };

@@ -23,6 +23,8 @@ namespace echomimic {
 //
 //   Int8Linear      x [..., K], weight [K, N] constant, bias? [N], skip? -> [..., N] plus skip, and with
 //                   its shape; weights rounded to 8 bits per column, x to 8 bits per row
+//   Int8FeedForward x [T, C], weight [C, 2 n] constant, bias [2 n], weight [n, C] constant, skip [T, C]
+//                   -> Geglu of the first layer, then the second one, plus skip
 //   Int8Conv        as Conv on images, x rounded to 8 bits per image
 //
 // Attention has its scale in the query weights. Results do not depend on the number of threads.

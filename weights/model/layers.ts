@@ -324,13 +324,14 @@ export function selfAttend(net: Net, qkv: string, images: string, o: Heads, shar
   return attend(net, q!, join(k!, shared?.keys, 'keys'), join(v!, shared?.values, 'values'), o);
 }
 
+/** The first layer of a feed-forward with GEGLU: hidden and gate, side by side. */
+export const gegluLayer = (p: Params, width: number): Layer => layerOf(p, 8 * width, width);
+
 /** Feed-forward with GEGLU without its last layer: hidden * gelu(gate). */
 export function geglu(net: Net, x: string, p: Params, width: number): string {
   const { g } = net;
   const inner = 4 * width;
-  const name = p.prefix.slice(0, -1);
-  const weight = W.transpose(p.get('weight', [2 * inner, width]));
-  const bias = p.get('bias', [2 * inner]);
+  const { name, weight, bias } = gegluLayer(p, width);
   if (net.flavour === 'cpu') {
     return g.own('Geglu', [matmul(net, x, name, weight), g.weight(`${name}.bias`, bias)]);
   }

@@ -1,7 +1,8 @@
 import * as W from '../graph/weight.js';
 import type { Weight } from '../graph/weight.js';
 import { addTokens } from './images.js';
-import { foldNorm, geglu, groupNormTokens, layerOf, matmul } from './layers.js';
+import { foldNorm, geglu, gegluLayer, groupNormTokens, layerOf } from './layers.js';
+import { matmul } from './layers.js';
 import { linearWeight, residualNorm, within, type Layer, type Net, type Shared } from './layers.js';
 import type { Params } from './source.js';
 
@@ -61,13 +62,20 @@ export function leave(
   const last = ff.at('net.2');
   const lastBias = last.get('bias', [width]);
   const sum = within(net, 'ff', () => {
-    const hidden = geglu(net, normal, ff.at('net.0.proj'), width);
     const name = last.prefix.slice(0, -1);
     const weight = W.transpose(last.get('weight', [width, 4 * width]));
+    if (net.int8) {
+      const first = gegluLayer(ff.at('net.0.proj'), width);
+      const layers = [
+        g.weight(`${first.name}.weight`, first.weight),
+        g.weight(`${first.name}.bias`, first.bias),
+        g.weight(`${name}.weight`, weight),
+      ];
+      return g.own('Int8FeedForward', [normal, ...layers, tokens], {}, 'residual');
+    }
+    const hidden = geglu(net, normal, ff.at('net.0.proj'), width);
     if (net.flavour === 'cpu') {
-      const w = g.weight(`${name}.weight`, weight);
-      if (net.int8) return g.own('Int8Linear', [hidden, w, '', tokens], {}, 'residual');
-      return g.node('Gemm', [hidden, w, tokens], {}, 'residual');
+      return g.node('Gemm', [hidden, g.weight(`${name}.weight`, weight), tokens], {}, 'residual');
     }
     return g.node('Add', [tokens, matmul(net, hidden, name, weight)], {}, 'residual');
   });
