@@ -76,7 +76,7 @@ t.test('only graphs that are asked for compute in 8 bits', async (t) => {
   };
   // an engine asks for them only where the processor is made for them
   t.same(await int8(false), []);
-  t.same(await int8(true), ['denoiser', 'denoiserUncond']);
+  t.same(await int8(true), ['vaeDecoder', 'denoiser', 'denoiserUncond']);
 });
 
 t.test('a model that was imported without these graphs', async (t) => {

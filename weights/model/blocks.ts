@@ -1,5 +1,5 @@
 import * as W from '../graph/weight.js';
-import { addTokens, conv, sidesOf } from './images.js';
+import { addTokens, conv, convolution, sidesOf } from './images.js';
 import { groupNormSilu, groupNormTokens, linearWeight } from './layers.js';
 import { matmul, selfAttend, within, type Net } from './layers.js';
 import type { Params } from './source.js';
@@ -40,7 +40,7 @@ export function upsample(net: Net, x: string, p: Params, channels: number, like?
     ];
     const size = like === undefined ? [] : ['', sidesOf(net, like)];
     const how = { stride: 1, pads: [1, 1, 1, 1], double: 1 };
-    return g.own('Conv', [x, ...weights, ...size], how, 'conv');
+    return g.own(convolution(net), [x, ...weights, ...size], how, 'conv');
   }
   const how = {
     mode: 'nearest',

@@ -197,7 +197,7 @@ export function buildDenoiser(p: Params, data: DataFile, o: DenoiserOptions): Gr
   const merged = g.node('Concat', [g.ints([-1]), size], { axis: 0 }, 'frame_shape');
   const frames = g.node('Reshape', [cast(net, sample, 'compute'), merged], {}, 'frames_as_images');
   let x = within(net, 'conv_in', () =>
-    conv(net, toImages(net, frames), p.at('conv_in'), channels[0]!, inChannels),
+    conv(exactly(net), toImages(net, frames), p.at('conv_in'), channels[0]!, inChannels),
   );
   if (face !== undefined) {
     const perm = [1, 2, 0];
@@ -211,7 +211,9 @@ export function buildDenoiser(p: Params, data: DataFile, o: DenoiserOptions): Gr
   x = within(net, 'conv_norm_out', () =>
     groupNormSilu(net, x, p.at('conv_norm_out'), channels[0]!, groups, eps),
   );
-  x = within(net, 'conv_out', () => conv(net, x, p.at('conv_out'), outChannels, channels[0]!));
+  x = within(net, 'conv_out', () =>
+    conv(exactly(net), x, p.at('conv_out'), outChannels, channels[0]!),
+  );
   const shape = g.node('Shape', [sample], {}, 'sample_shape');
   const planes = fromImages(net, cast(net, x, 'float32'));
   const v = g.node('Reshape', [planes, shape], {}, 'prediction');

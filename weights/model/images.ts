@@ -24,6 +24,9 @@ export interface ConvOptions {
   readonly skip?: string;
 }
 
+/** The operator that convolves the images of CPU graphs. */
+export const convolution = (net: Net): string => (net.int8 ? 'Int8Conv' : 'Conv');
+
 export function convWith(
   net: Net,
   x: string,
@@ -42,7 +45,7 @@ export function convWith(
   if (net.flavour === 'cpu' && kernel.length === 2) {
     const [first, second, third = ''] = inputs;
     const all = skip === undefined ? inputs : [first!, second!, third, skip];
-    return g.own('Conv', all, { stride, pads, double: 0 }, 'conv');
+    return g.own(convolution(net), all, { stride, pads, double: 0 }, 'conv');
   }
   const y = g.node(
     'Conv',
@@ -88,6 +91,7 @@ export function addTokens(
       g.weight(`${layer.name}.weight`, layer.weight),
       g.weight(layer.biasName ?? `${layer.name}.bias`, layer.bias),
     ];
+    if (net.int8) return g.own('Int8Linear', [tokens, ...weights, x], {}, 'residual');
     const how = { stride: 1, pads: [0, 0, 0, 0], double: 0 };
     return g.own('Conv', [tokens, ...weights, x], how, 'residual');
   }

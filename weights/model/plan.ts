@@ -130,9 +130,10 @@ export function planModel(
   network('vaeEncoder', 'vae_encoder', new DataFile('vae_encoder.data'), (flavour, file) =>
     buildVaeEncoder(vaeParams, vae, file, precision, flavour),
   );
-  network('vaeDecoder', 'vae_decoder', new DataFile('vae_decoder.data'), (flavour, file) =>
-    buildVaeDecoder(vaeParams, vae, file, precision, flavour),
-  );
+  const decoderData = new DataFile('vae_decoder.data');
+  const decoder = (flavour: Flavour, file: DataFile, int8 = false) =>
+    buildVaeDecoder(vaeParams, vae, file, precision, flavour, int8);
+  network('vaeDecoder', 'vae_decoder', decoderData, decoder, { int8: true });
   network('reference', 'reference', new DataFile('reference.data'), (flavour, file) =>
     buildReference(reference, denoising, unet, file, precision, flavour),
   );

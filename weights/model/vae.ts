@@ -4,7 +4,7 @@ import * as W from '../graph/weight.js';
 import { resnet, upsample, vaeAttention } from './blocks.js';
 import type { VaeConfig } from './config.js';
 import { conv, convWith, fromImages, toImages } from './images.js';
-import { cast, computeType, groupNormSilu, linearWeight, within } from './layers.js';
+import { cast, computeType, exactly, groupNormSilu, linearWeight, within } from './layers.js';
 import type { Flavour, Net } from './layers.js';
 import type { Params } from './source.js';
 
@@ -102,9 +102,10 @@ export function buildVaeDecoder(
   data: DataFile,
   precision: Precision,
   flavour: Flavour,
+  int8 = false,
 ): Graph {
   const g = new Graph('vae_decoder', data, precision, computeType(precision, flavour));
-  const net: Net = { g, flavour };
+  const net: Net = { g, flavour, int8 };
   const p = params.at('decoder');
   const { channels, layersPerBlock, groups, latentChannels } = config;
   const levels = [...channels].reverse();
@@ -115,7 +116,7 @@ export function buildVaeDecoder(
     const kernel = W.reshape(weight, [latentChannels, latentChannels, 1, 1]);
     const bias = post.get('bias', [latentChannels]);
     return convWith(
-      net,
+      exactly(net),
       toImages(net, cast(net, latents, 'compute')),
       'post_quant_conv',
       kernel,
@@ -123,7 +124,7 @@ export function buildVaeDecoder(
     );
   });
   let inner = levels[0]!;
-  x = within(net, 'conv_in', () => conv(net, x, p.at('conv_in'), inner, latentChannels));
+  x = within(net, 'conv_in', () => conv(exactly(net), x, p.at('conv_in'), inner, latentChannels));
   x = middle(net, x, p.at('mid_block'), inner, groups);
   levels.forEach((out, level) => {
     const block = p.at('up_blocks').at(level);
@@ -140,7 +141,7 @@ export function buildVaeDecoder(
   x = within(net, 'conv_norm_out', () =>
     groupNormSilu(net, x, p.at('conv_norm_out'), inner, groups, eps),
   );
-  const image = within(net, 'conv_out', () => conv(net, x, p.at('conv_out'), 3, inner));
+  const image = within(net, 'conv_out', () => conv(exactly(net), x, p.at('conv_out'), 3, inner));
   g.output('image', fromImages(net, cast(net, image, 'float32')), ['images', 3, 'height', 'width']);
   return g;
 }
