@@ -1,4 +1,6 @@
 import type { EngineInfo, LoadOptions } from '../../native/index.js';
+import { loadConfig } from '../../src/config.js';
+import { loadOptions } from '../../worker/pipeline/engine.js';
 import { type Row, type Settings } from '../report/schema.js';
 import { spreadOf } from '../report/statistics.js';
 import { windowsOf } from '../roofline/clip.js';
@@ -22,12 +24,14 @@ interface Rounds {
   readonly wallMs: readonly number[];
 }
 
-function loadOptions({ modelFolder, settings }: BenchOptions, device: string): LoadOptions {
+/** As a worker loads it, prepared for the clips to come; nothing may take another's place. */
+function optionsOn({ modelFolder, settings }: BenchOptions, device: string): LoadOptions {
+  const { width, height, contextFrames, cfg, threads, provider } = settings;
+  const { engine } = loadConfig();
   return {
-    model: modelFolder,
-    device,
-    provider: settings.provider as NonNullable<LoadOptions['provider']>,
-    ...(settings.threads === null ? {} : { threads: settings.threads }),
+    ...loadOptions({ modelFolder, engine: { ...engine, threads: threads ?? undefined } }),
+    ...{ device, provider: provider as NonNullable<LoadOptions['provider']>, fallback: [] },
+    ...{ usual: { width, height, contextFrames }, guidance: cfg > 1 },
   };
 }
 
@@ -46,7 +50,7 @@ async function withEngines<T>(
     const engines = await Promise.all(
       started.map(async (one) => ({
         ...one,
-        info: await one.process.load(loadOptions(options, one.device)),
+        info: await one.process.load(optionsOn(options, one.device)),
       })),
     );
     return await use(engines);

@@ -105,19 +105,24 @@ t.test('what twins prints', async (t) => {
 t.test('the report', async (t) => {
   const folder = await temporaryFolder(t);
   const results = await runChecks(
-    [check('a|b', [{ what: 'error', value: 2e-5, unit: 'levels', most: 1e-4 }]), check('c', [])],
+    [
+      check('a|b', [{ what: 'error', value: 2e-5, unit: 'levels', most: 1e-4 }]),
+      check('c', [{ what: 'lost', value: Number.NaN, least: 1 }]),
+    ],
     nothing,
   );
   const text = await writeReports(join(folder, 'new'), reportOf({ device: 'cuda:0' }, results));
   t.match(text, /^# Acceptance: FAILED\n/);
   t.match(text, /1 passed, 1 failed, 0 not run/);
   t.match(text, /\| a\\\|b \| passed \|.*error: 2\.0e-5 levels \(at most 1\.0e-4\)/);
-  t.match(text, /\| c \| \*\*FAILED\*\* \|.*nothing was looked at/);
+  t.match(text, /\| c \| \*\*FAILED\*\* \|.*lost: NaN \(at least 1\) \*\*NOT GOOD\*\*/);
   t.equal(await readFile(join(folder, 'new', 'report.md'), 'utf8'), text);
   const kept = JSON.parse(await readFile(join(folder, 'new', 'report.json'), 'utf8')) as {
     accepted: boolean;
+    results: { figures: { value: unknown }[] }[];
   };
   t.equal(kept.accepted, false);
+  t.equal(kept.results[1]!.figures[0]!.value, 'NaN');
   t.match(markdown(reportOf({}, results.slice(0, 1))), /^# Acceptance: PASSED\n/);
 });
 

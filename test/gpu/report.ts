@@ -76,6 +76,9 @@ export async function writeReports(folder: string, report: Report): Promise<stri
   await mkdir(folder, { recursive: true });
   const text = markdown(report);
   await writeFile(join(folder, 'report.md'), text);
-  await writeFile(join(folder, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
+  // JSON has neither Infinity nor NaN, and both are findings
+  const sayable = (_: string, value: unknown) =>
+    typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
+  await writeFile(join(folder, 'report.json'), `${JSON.stringify(report, sayable, 2)}\n`);
   return text;
 }

@@ -38,9 +38,15 @@ type Kind = 'exact' | 'half';
 const precisions = { exact: 'fp32', half: 'fp16' } as const;
 const names = { exact: 'float32', half: 'float16' } as const;
 
+/** Where TensorRT's engines are kept between the checks, and for the next time. */
+export const enginesFolder = ({ folder }: Context) => join(folder, 'engines');
+
 /** The engine under test. */
 export function engineOptions(context: Context, kind: Kind, model?: string): LoadOptions {
-  return { model: model ?? context.models[kind], device: context.device, provider: context[kind] };
+  return {
+    ...{ model: model ?? context.models[kind], device: context.device, provider: context[kind] },
+    engines: enginesFolder(context),
+  };
 }
 
 /** What the CPU makes of the same clips, in float32; computed once. */
@@ -196,6 +202,20 @@ export const films: Check = {
     } finally {
       await closeFaceDetector();
     }
+  },
+};
+
+export const graphs: Check = {
+  name: 'graphs',
+  what: 'networks that are recorded as CUDA graphs compute what they compute unrecorded',
+  needs: ['clip-float32'],
+  run: async (context) => {
+    const clip = await testClip(context);
+    const made = async (recorded: boolean) =>
+      withEngine({ ...engineOptions(context, 'exact'), graphs: recorded }, (engine) =>
+        render(engine, clip),
+      );
+    return { figures: differences(await made(true), await made(false), exactTolerance) };
   },
 };
 

@@ -90,7 +90,7 @@ export const engines: Check = {
   what: "TensorRT's engines are built once; one that is damaged or belongs to something else is built again, never used",
   needs: ['clip-float16'],
   run: async (context) => {
-    const folder = join(context.folder, 'engines');
+    const folder = join(context.folder, 'engines-fresh');
     await rm(folder, { recursive: true, force: true });
     const options = { ...engineOptions(context, 'half'), engines: folder };
     try {

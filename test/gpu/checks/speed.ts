@@ -4,6 +4,7 @@ import { readReport } from '../../../bench/report/schema.js';
 import { nameOf } from '../../../bench/report/summary.js';
 import { projectRoot } from '../../../src/paths.js';
 import type { Check, Context, Figure } from '../check.js';
+import { enginesFolder } from './accuracy.js';
 
 /** `npm run bench` with a model, on every GPU, alone and all at once. */
 async function measure(context: Context, kind: 'exact' | 'half'): Promise<Figure[]> {
@@ -16,7 +17,13 @@ async function measure(context: Context, kind: 'exact' | 'half'): Promise<Figure
       ...(context.device === 'cpu' ? ['--devices', 'cpu'] : []),
       ...['--encode', '--out', out],
     ],
-    { cwd: projectRoot, encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'], maxBuffer: 1e8 },
+    {
+      cwd: projectRoot,
+      env: { ...process.env, ENGINE_CACHE_DIR: enginesFolder(context) },
+      encoding: 'utf8',
+      stdio: ['ignore', 'ignore', 'pipe'],
+      maxBuffer: 1e8,
+    },
   );
   if (bench.status !== 0) throw new Error(bench.stderr.trim().slice(-1500));
   const { rows } = await readReport(out);
