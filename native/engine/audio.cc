@@ -52,7 +52,7 @@ std::vector<float> AudioFeatures::LogMel(Network& mel, const std::vector<float>&
     binding.BindInput("pcm",
                       Wrap(const_cast<float*>(pcm.data()) + from * model_.hop, {length}));
     binding.BindOutput("log_mel", Wrap(piece.data(), {model_.mel_bins, made}));
-    mel.Run(cancellation.run_options(), binding);
+    mel.Run(cancellation.host_options(), binding);
     for (int bin = 0; bin < model_.mel_bins; bin++) {
       std::memcpy(log_mel.data() + bin * frames + first, piece.data() + bin * made + first - from,
                   (last - first) * sizeof(float));

@@ -21,6 +21,7 @@ class Cancellation {
     int none = kRunning;
     state_.compare_exchange_strong(none, static_cast<int>(reason));
     run_options_.SetTerminate();
+    host_options_.SetTerminate();
   }
   bool cancelled() const { return state_.load() != kRunning; }
   ErrorCode reason() const { return static_cast<ErrorCode>(state_.load()); }
@@ -33,6 +34,9 @@ class Cancellation {
   // For runs whose results are there when they return.
   Ort::RunOptions& run_options() { return run_options_; }
   const Ort::RunOptions& run_options() const { return run_options_; }
+  // The same for a network that is on the CPU whatever the device is: ONNX Runtime refuses to give
+  // back memory of a GPU that such a network has not.
+  const Ort::RunOptions& host_options() const { return host_options_; }
   // For runs on a device that return once their work is queued. They are not cut short: they would
   // leave half of a CUDA graph behind.
   const Ort::RunOptions& queued_options() const { return queued_options_; }
@@ -56,6 +60,7 @@ class Cancellation {
   static constexpr const char* kNoWaiting = "disable_synchronize_execution_providers";
   std::atomic<int> state_{kRunning};
   Ort::RunOptions run_options_;
+  Ort::RunOptions host_options_;
   Ort::RunOptions queued_options_;
   bool frugal_ = false;
 };

@@ -62,7 +62,8 @@ void RequireProvider(Provider provider, int gpu);
 Ort::SessionOptions SessionOptionsFor(const ProviderConfig& config, const ModelSpec& model,
                                       const NetworkFile& network);
 
-// Makes a run of a network that is not repeated give its arena back to the GPU afterwards.
+// Makes a run give its arena back to the GPU afterwards. ONNX Runtime refuses that for a network that
+// runs on the CPU.
 void GiveMemoryBack(Ort::RunOptions& options, const ProviderConfig& config);
 
 }  // namespace echomimic
