@@ -63,6 +63,7 @@ export async function startStack({ log, settings = {}, redisPort }: StackOptions
       redis = await PrivateRedis.start({
         folder: join(asked.dataFolder, 'redis'),
         program: asked.redis.serverProgram,
+        fsync: asked.redis.fsync,
         log,
         ...(redisPort === undefined ? {} : { preferredPort: redisPort }),
       });

@@ -63,6 +63,8 @@ export interface Config {
     /** Those who know which server is the master; host and port mean nothing then. */
     readonly sentinels: SentinelConfig | undefined;
     readonly serverProgram: string;
+    /** Of the private server. */
+    readonly fsync: Settings['REDIS_FSYNC'];
   };
   readonly queueName: string;
   readonly progressChannel: string;
@@ -108,6 +110,8 @@ export interface Config {
     readonly quotas: Readonly<Record<string, Partial<Record<QuotaKind, number>>>>;
   };
   readonly historyCacheMs: number;
+  /** How long the rows of a deleted conversation stay. */
+  readonly deletedConversationMs: number;
   readonly limits: Limits;
   readonly sessions: {
     /** Undefined: pages of this server's own origin only. */
@@ -278,6 +282,7 @@ function buildConfig(raw: Settings): Config {
       password: raw.REDIS_PASSWORD,
       sentinels: readSentinels(raw),
       serverProgram: raw.REDIS_SERVER,
+      fsync: raw.REDIS_FSYNC,
     },
     queueName: raw.TASK_QUEUE_NAME,
     progressChannel: raw.PROGRESS_CHANNEL,
@@ -319,6 +324,7 @@ function buildConfig(raw: Settings): Config {
       quotas: readQuotas(raw.QUOTAS),
     },
     historyCacheMs: raw.HISTORY_CACHE_HOURS * 3_600_000,
+    deletedConversationMs: raw.DELETED_CONVERSATION_DAYS * 24 * 3_600_000,
     limits: readLimits(raw),
     sessions: {
       allowedOrigins: raw.WS_ALLOWED_ORIGINS?.split(','),

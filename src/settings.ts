@@ -57,6 +57,7 @@ export const settings = Type.Object({
   REDIS_SENTINEL_NAME: Type.String({ ...name, default: 'mymaster' }),
   REDIS_SENTINEL_PASSWORD: Type.Optional(Type.String({ minLength: 1, maxLength: 4096 })),
   REDIS_SERVER: Type.String({ default: 'redis-server', minLength: 1 }),
+  REDIS_FSYNC: Type.Enum(['always', 'everysec'], { default: 'everysec' }),
   TASK_QUEUE_NAME: Type.String({ ...name, default: 'task_queue_gpu_{gpu_id}' }),
   PROGRESS_CHANNEL: Type.String({ ...name, default: 'task_progress' }),
 
@@ -100,6 +101,7 @@ export const settings = Type.Object({
     pattern:
       '^[a-z0-9_-]+:((messages|audio_seconds|video_seconds)=[0-9]+,?)*(;[a-z0-9_-]+:((messages|audio_seconds|video_seconds)=[0-9]+,?)*)*$',
   }),
+  DELETED_CONVERSATION_DAYS: Type.Number({ ...seconds(0, 3660), default: 30 }),
   HISTORY_CACHE_HOURS: Type.Number({ default: 24, exclusiveMinimum: 0, maximum: 24 * 366 }),
 
   REQUESTS_PER_MINUTE: Type.Integer({ ...count(0, 1_000_000), default: 600 }),

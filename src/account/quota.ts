@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import type { Kysely, Transaction } from 'kysely';
+import { isAlive } from '../alive.js';
 import { type Config, type QuotaKind, quotaKinds } from '../config.js';
 import { CodedError } from '../errors.js';
 import { isForeignKeyViolation } from '../store/errors.js';
@@ -27,6 +29,10 @@ export interface Usage {
 const fallbackSubscription = 'free';
 const dayMs = 86_400_000;
 const thousandths = 1000;
+/** What nobody has settled by then is given back; a turn takes seconds, its video minutes. */
+const reservedMs = 3_600_000;
+/** Tells this process from an earlier one with its number. */
+const run = randomUUID();
 const nouns: Readonly<Record<QuotaKind, string>> = {
   messages: 'messages',
   audio_seconds: 'seconds of audio',
@@ -38,11 +44,13 @@ export class Quota {
   readonly #db: Kysely<Database>;
   readonly #quotas: Config['account']['quotas'];
   readonly #now: () => number;
+  readonly #host: string;
 
   constructor(db: Kysely<Database>, config: Config, now: () => number = Date.now) {
     this.#db = db;
     this.#quotas = config.account.quotas;
     this.#now = now;
+    this.#host = config.hostName;
   }
 
   /** Sets all amounts aside, or none: QUOTA_EXCEEDED says which limit and when it resets. */
@@ -50,7 +58,9 @@ export class Quota {
     const day = dayOf(this.#now());
     const limits = this.#limitsOf(user);
     const reserved = inThousandths(amounts);
+    const id = randomUUID();
     const all = this.#db.transaction().execute(async (trx) => {
+      await this.#reclaim(trx, user.id);
       // In one order for everybody, so that no two wait for each other.
       for (const kind of quotaKinds) {
         const amount = reserved[kind];
@@ -59,6 +69,10 @@ export class Quota {
         if (!(await addWithin(trx, { user_id: user.id, day, kind, amount }, limit))) {
           throw await this.#exceeded(trx, user, kind, amount, limit ?? 0);
         }
+        const holder = `${this.#host}.${process.pid}.${run}`;
+        const expires_at = this.#now() + reservedMs;
+        const row = { id, kind, user_id: user.id, day, amount, holder, expires_at };
+        await trx.insertInto('reservations').values(row).execute();
       }
     });
     await all.catch((error: unknown) => {
@@ -67,7 +81,7 @@ export class Quota {
     });
     let closing: Promise<void> | undefined;
     const close = (actual: Amounts) => {
-      closing ??= this.#adjust(user.id, day, reserved, inThousandths(actual)).catch(
+      closing ??= this.#adjust(user.id, id, day, reserved, inThousandths(actual)).catch(
         (error: unknown) => {
           closing = undefined;
           throw error;
@@ -85,6 +99,7 @@ export class Quota {
   async usage(user: Customer): Promise<Usage> {
     const now = this.#now();
     const day = dayOf(now);
+    await this.#db.transaction().execute((trx) => this.#reclaim(trx, user.id));
     const rows = await this.#db
       .selectFrom('usage')
       .select(['kind', 'amount'])
@@ -113,12 +128,25 @@ export class Quota {
   }
 
   /** Changes what was reserved to what was used, on the day of the reservation. */
-  async #adjust(user: string, day: string, reserved: Amounts, actual: Amounts): Promise<void> {
+  async #adjust(
+    user: string,
+    id: string,
+    day: string,
+    reserved: Amounts,
+    actual: Amounts,
+  ): Promise<void> {
     const all = this.#db.transaction().execute(async (trx) => {
+      const held = await trx
+        .deleteFrom('reservations')
+        .where('id', '=', id)
+        .returning('kind')
+        .execute();
       for (const kind of quotaKinds) {
-        const used = actual[kind];
+        const used = actual[kind] ?? reserved[kind];
         if (used === undefined) continue;
-        const amount = used - (reserved[kind] ?? 0);
+        // What took so long that it was given back is counted whole.
+        const counted = held.some((row) => row.kind === kind) ? (reserved[kind] ?? 0) : 0;
+        const amount = used - counted;
         if (amount !== 0) await addWithin(trx, { user_id: user, day, kind, amount });
       }
     });
@@ -126,6 +154,38 @@ export class Quota {
       // An account that was deleted meanwhile took its counts with it.
       if (!isForeignKeyViolation(error)) throw error;
     });
+  }
+
+  /** Gives back what processes that ended had set aside for this user. */
+  async #reclaim(trx: Transaction<Database>, user: string): Promise<void> {
+    const held = await trx
+      .selectFrom('reservations')
+      .select(['id', 'holder', 'expires_at'])
+      .where('user_id', '=', user)
+      .execute();
+    const lost = held.filter(
+      ({ holder, expires_at }) => expires_at <= this.#now() || this.#isGone(holder),
+    );
+    if (lost.length === 0) return;
+    const rows = await trx
+      .deleteFrom('reservations')
+      .where(
+        'id',
+        'in',
+        lost.map(({ id }) => id),
+      )
+      .returning(['day', 'kind', 'amount'])
+      .execute();
+    for (const { day, kind, amount } of rows) {
+      await addWithin(trx, { user_id: user, day, kind: kind as QuotaKind, amount: -amount });
+    }
+  }
+
+  /** Of other machines only the time tells. */
+  #isGone(holder: string): boolean {
+    const [, host, pid, itsRun] = /^(.*)\.(\d+)\.([^.]+)$/.exec(holder) ?? [];
+    if (host !== this.#host) return false;
+    return Number(pid) === process.pid ? itsRun !== run : !isAlive(Number(pid));
   }
 
   async #exceeded(

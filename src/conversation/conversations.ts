@@ -152,7 +152,7 @@ export class Conversations {
     return row ?? this.#refuse(id);
   }
 
-  /** It is gone for its user; the rows stay until an operator removes them. */
+  /** It is gone for its user; its rows go later (purge.ts). */
   async remove(id: string, user: Participant): Promise<void> {
     await this.find(id, user);
     await this.#db

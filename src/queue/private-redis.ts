@@ -12,6 +12,8 @@ export interface PrivateRedisOptions {
   /** Where the append-only file lies. */
   readonly folder: string;
   readonly program: string;
+  /** When what was written is sure to be on the disk. */
+  readonly fsync?: 'always' | 'everysec';
   /** Taken when it is free, so that clients with default settings find us. */
   readonly preferredPort?: number;
   readonly log: Log;
@@ -65,12 +67,12 @@ export class PrivateRedis {
   }
 
   async #launch(): Promise<void> {
-    const { folder, program, log } = this.#options;
+    const { folder, program, fsync = 'everysec', log } = this.#options;
     const child = spawn(
       '/bin/sh',
       [
         ...['-c', guard, program, '--bind', host, '--port', String(this.port)],
-        ...['--dir', folder, '--appendonly', 'yes', '--appendfsync', 'everysec', '--save', ''],
+        ...['--dir', folder, '--appendonly', 'yes', '--appendfsync', fsync, '--save', ''],
         ...['--maxmemory-policy', 'noeviction', '--daemonize', 'no', '--loglevel', 'warning'],
       ],
       { stdio: ['ignore', 'pipe', 'pipe', 'pipe'], detached: true },

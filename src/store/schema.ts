@@ -8,6 +8,7 @@ export interface Database {
   users: UsersTable;
   refresh_tokens: RefreshTokensTable;
   usage: UsageTable;
+  reservations: ReservationsTable;
   roles: RolesTable;
   portraits: PortraitsTable;
   conversations: ConversationsTable;
@@ -55,6 +56,19 @@ export interface UsageTable {
   kind: string;
   /** Thousandths (of a message, of a second), so that sums are exact. */
   amount: number;
+}
+
+/** One kind of what was set aside; `usage` counts it already. */
+export interface ReservationsTable {
+  id: string;
+  kind: string;
+  user_id: string;
+  day: string;
+  /** Thousandths. */
+  amount: number;
+  /** The process that settles it, as `host.pid.run`. */
+  holder: string;
+  expires_at: Time;
 }
 
 export interface RolesTable {

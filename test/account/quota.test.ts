@@ -1,6 +1,11 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
 import { sql } from 'kysely';
 import t from 'tap';
 import { Quota } from '../../src/account/quota.js';
+import { childEnvironment } from '../../src/config.js';
+import { projectRoot } from '../../src/paths.js';
 import { signIn } from '../helpers/account.js';
 import { databases } from '../helpers/database.js';
 
@@ -183,6 +188,48 @@ void t.test('an account that is deleted during a turn is no failure', async (t) 
       await reservation.settle({ messages: 2 });
       t.same(await db.selectFrom('usage').selectAll().execute(), []);
       await t.rejects(quota.reserve(user, { messages: 1 }), { code: 'TOKEN_INVALID' });
+    });
+  }
+});
+
+void t.test('what a process that died had set aside is given back', async (t) => {
+  for (const database of await databases(t)) {
+    await t.test(database.engine, async (t) => {
+      const db = await database.open();
+      const config = database.config({ QUOTAS });
+      const { user } = await signIn(db, config);
+      const usedOf = async (quota: Quota) => (await quota.usage(user)).kinds.messages.used;
+
+      const child = fork(
+        join(projectRoot, 'dist', 'test', 'account', 'fixtures', 'reserve.js'),
+        [user.id, user.subscription_type],
+        {
+          env: childEnvironment({
+            DATA_DIR: config.dataFolder,
+            DATABASE_URL: database.url,
+            QUOTAS,
+          }),
+        },
+      );
+      await once(child, 'message');
+      const today = new Quota(db, config);
+      t.equal(await usedOf(today), 4, 'that of a process that lives stays');
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+      await (await today.reserve(user, { messages: 10 })).release();
+      t.equal(await usedOf(today), 0, 'that of a dead one does not count any more');
+
+      let now = Date.parse('2025-11-22T10:00:00Z');
+      const quota = new Quota(db, config, () => now);
+      const own = await quota.reserve(user, { messages: 10 });
+
+      await db.updateTable('reservations').set({ holder: 'elsewhere.1.run' }).execute();
+      t.equal(await usedOf(quota), 10, 'of another machine nothing is known');
+      now += 3_600_001;
+      t.equal(await usedOf(quota), 0, 'but after an hour');
+      await own.settle({ messages: 2 });
+      t.equal(await usedOf(quota), 2, 'and what is used all the same still counts');
+      t.same(await db.selectFrom('reservations').selectAll().execute(), []);
     });
   }
 });

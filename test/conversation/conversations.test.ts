@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap';
 import { Conversations } from '../../src/conversation/conversations.js';
+import { purgeConversations } from '../../src/conversation/purge.js';
 import { createLog } from '../../src/log.js';
 import { Roles } from '../../src/role/roles.js';
 import { signIn } from '../helpers/account.js';
@@ -292,3 +293,32 @@ t.test('lists: the newest activity first, by title and status, never of others',
     t.equal(new Set(pages.flatMap((page) => page.conversations.map((one) => one.id))).size, 3);
   });
 });
+
+t.test(
+  'deleted conversations are removed when their time is over, with all of theirs',
+  async (t) => {
+    await onBoth(t, async (t, database) => {
+      const { db, conversations, person } = await open(database);
+      const user = await person();
+      for (const id of ['old', 'young', 'kept']) {
+        await conversations.open(id, user);
+        await conversations.recordTurn(id, { turnId: id, user: 'Hello.', ai: ['Hi.'] });
+      }
+      for (const id of ['old', 'young']) await conversations.remove(id, user);
+      await db
+        .updateTable('conversations')
+        .set({ deleted_at: Date.now() - 100_000 })
+        .where('id', '=', 'old')
+        .execute();
+      t.equal(await purgeConversations(db, 60_000), 1);
+      t.equal(await purgeConversations(db, 60_000), 0);
+      const rows = await db.selectFrom('conversations').select('id').orderBy('id').execute();
+      t.same(
+        rows.map(({ id }) => id),
+        ['kept', 'young'],
+      );
+      const messages = db.selectFrom('conversation_messages').select('conversation_id').distinct();
+      t.equal((await messages.execute()).length, 2, 'nothing that was said in it is left');
+    });
+  },
+);

@@ -11,6 +11,7 @@ import { childEnvironment, loadConfig } from '../../src/config.js';
 import { createLog } from '../../src/log.js';
 import { openDatabase } from '../../src/store/database.js';
 import { isForeignKeyViolation, isUniqueViolation } from '../../src/store/errors.js';
+import { migrations } from '../../src/store/migrations/index.js';
 import type { Database } from '../../src/store/schema.js';
 import { sqliteDialect } from '../../src/store/sqlite.js';
 import { temporaryFolder } from '../helpers/folder.js';
@@ -155,10 +156,10 @@ void t.test('several processes may start and write at the same time', async (t) 
           run(process.execPath, [writer, 'shared', String(times)], { env }),
         ),
       );
-      const migrations = children.map(
+      const counts = children.map(
         ({ stdout }) => (JSON.parse(stdout) as { migrations: number }).migrations,
       );
-      t.same([...migrations].sort(), [0, 0, 1], 'one of them makes the tables');
+      t.same(counts.sort(), [0, 0, Object.keys(migrations).length], 'one of them makes the tables');
       const db = await database.open();
       const { token_version } = await db
         .selectFrom('users')
@@ -174,7 +175,10 @@ void t.test('one process may open a fresh database several times at once', async
     await t.test(database.engine, async (t) => {
       const all = await Promise.all([database.open(), database.open(), database.open()]);
       const names = await sql<{ name: string }>`select name from kysely_migration`.execute(all[0]);
-      t.same(names.rows, [{ name: '0001-first' }]);
+      t.same(
+        names.rows,
+        Object.keys(migrations).map((name) => ({ name })),
+      );
     });
   }
 });
