@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "../ops/ops.h"
 #include "failures.h"
 
 namespace echomimic {
@@ -73,6 +74,7 @@ void Network::Expect(const std::vector<std::string>& inputs,
 
 void Network::Run(const Ort::RunOptions& options, const Ort::IoBinding& binding) {
   try {
+    const NetworkRun running;
     session_.Run(options, binding);
   } catch (const Ort::Exception& error) {
     throw ExplainFailure("network " + name_, error.what());
@@ -91,6 +93,7 @@ std::vector<NamedTensor> Network::Run(const Ort::RunOptions& options,
     }
     std::vector<const char*> output_names;
     for (const auto& name : outputs_) output_names.push_back(name.c_str());
+    const NetworkRun running;
     const auto results = session_.Run(options, input_names.data(), values.data(), values.size(),
                                       output_names.data(), output_names.size());
     std::vector<NamedTensor> outputs;

@@ -79,7 +79,7 @@ Ort::SessionOptions CpuSessionOptions(int threads, bool repeated) {
   Environment(threads);
   Process& process = TheProcess();
   Ort::SessionOptions options;
-  AddCpuOps(options);
+  AddCpuOps(options, threads);
   options.SetGraphOptimizationLevel(ORT_ENABLE_ALL);
   options.SetExecutionMode(ORT_SEQUENTIAL);
   if (!repeated) options.DisableCpuMemArena();

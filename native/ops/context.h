@@ -2,6 +2,7 @@
 
 #include <onnxruntime_cxx_api.h>
 
+#include <atomic>
 #include <cstdint>
 #include <stdexcept>
 #include <vector>
@@ -30,9 +31,18 @@ inline float* Scratch(size_t floats) {
   return memory.data() + (line - address / 4 % line) % line;
 }
 
+// How many networks run at this moment, and how many threads a session has at most.
+inline std::atomic<int> networks_running{0};
+inline std::atomic<int> threads{1};
+
+// Runs body(0) to body(units - 1), on the session's threads if any of them has nothing else to do:
+// where every core runs a network of its own, handing work to another costs more than it brings.
 template <typename Body>
 void Parallel(const Ort::KernelContext& context, int64_t units, const Body& body) {
-  if (units == 1) return body(0);
+  if (units == 1 || networks_running >= threads) {
+    for (int64_t i = 0; i < units; i++) body(i);
+    return;
+  }
   context.ParallelFor(
       [](void* data, size_t i) { (*static_cast<const Body*>(data))(static_cast<int64_t>(i)); },
       static_cast<size_t>(units), 0, const_cast<Body*>(&body));

@@ -144,8 +144,8 @@ void ComputePixels(const ConvShape& s, const Operands& o, int64_t first, int64_t
   const int64_t taps = s.kernel * s.kernel;
   const int64_t columns = Columns(s);
   const int64_t step = Spaced(columns);
-  float* const sums = Scratch(static_cast<size_t>(count * step + s.inner));
-  float* const zeros = sums + count * step;
+  float* const zeros = Scratch(static_cast<size_t>(count * step + s.inner));
+  float* const sums = zeros + s.inner;
   std::fill_n(zeros, s.inner, 0.0f);
   thread_local std::vector<const float*> rows;
   rows.resize(static_cast<size_t>(taps * count));
@@ -159,10 +159,17 @@ void ComputePixels(const ConvShape& s, const Operands& o, int64_t first, int64_t
           inside ? o.in + ((place.image * s.height + y) * s.width + x) * s.inner : zeros;
     }
   }
-  kernels.multiply({rows.data(), count, taps, s.inner, o.weights, columns, sums, step});
   const int64_t at = first * s.outer;
-  kernels.finish({sums, step, count, s.outer, o.bias, o.skip != nullptr ? o.skip + at : nullptr,
-                  o.out + at});
+  float* const out = o.out + at;
+  const float* const skip = o.skip != nullptr ? o.skip + at : nullptr;
+  if (columns == s.outer) {
+    kernels.multiply({rows.data(), count, taps, s.inner, o.weights, columns, out, columns});
+    if (o.bias == nullptr && skip == nullptr) return;
+    kernels.finish({out, columns, count, s.outer, o.bias, skip, out});
+    return;
+  }
+  kernels.multiply({rows.data(), count, taps, s.inner, o.weights, columns, sums, step});
+  kernels.finish({sums, step, count, s.outer, o.bias, skip, out});
 }
 
 // Tiles `first` to `first` + `count` - 1 of all images.

@@ -393,7 +393,13 @@ struct Domain {
 
 }  // namespace
 
-void AddCpuOps(Ort::SessionOptions& options) {
+NetworkRun::NetworkRun() { ops::networks_running++; }
+NetworkRun::~NetworkRun() { ops::networks_running--; }
+
+void AddCpuOps(Ort::SessionOptions& options, int threads) {
+  int most = ops::threads;
+  while (most < threads && !ops::threads.compare_exchange_weak(most, threads)) {
+  }
   // Never destroyed: sessions may outlive static objects while the process exits.
   static Domain* const domain = new Domain;
   options.Add(domain->domain);

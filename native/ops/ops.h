@@ -28,6 +28,16 @@ namespace echomimic {
 //   Int8Conv        as Conv on images, x rounded to 8 bits per image
 //
 // Attention has its scale in the query weights. Results do not depend on the number of threads.
-void AddCpuOps(Ort::SessionOptions& options);
+// Operators leave the session's `threads` alone while as many networks run.
+void AddCpuOps(Ort::SessionOptions& options, int threads);
+
+// Lives as long as a network runs.
+class NetworkRun {
+ public:
+  NetworkRun();
+  ~NetworkRun();
+  NetworkRun(const NetworkRun&) = delete;
+  NetworkRun& operator=(const NetworkRun&) = delete;
+};
 
 }  // namespace echomimic
