@@ -1,4 +1,5 @@
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
+import type { Config } from './config.js';
 import { PinoPretty as pretty } from 'pino-pretty';
 
 export type Log = Logger;
@@ -24,9 +25,41 @@ export function logOptions(level: string): LoggerOptions {
   };
 }
 
-/** Logs to standard error, so that the standard output of commands stays theirs. */
-export function createLog(level: string, destination?: DestinationStream): Log {
-  return pino(logOptions(level), destination ?? standardError());
+/**
+ * Logs to standard error, so that the standard output of commands stays theirs. `secrets` never
+ * reach it, whatever message, address or error of a library they stand in.
+ */
+export function createLog(
+  level: string,
+  destination?: DestinationStream,
+  secrets: readonly string[] = [],
+): Log {
+  const hidden = secrets.map((secret) => JSON.stringify(secret).slice(1, -1));
+  const hide = (line: string) =>
+    hidden.reduce((text, secret) => text.replaceAll(secret, '[redacted]'), line);
+  const options = { ...logOptions(level), hooks: { streamWrite: hide } };
+  return pino(options, destination ?? standardError());
+}
+
+const databasePassword = /^postgres(?:ql)?:\/\/[^/@]*:([^/]+)@/;
+
+/** The values of a configuration that are nobody's business. */
+export function secretsOf(config: Config): string[] {
+  const { apiToken, redis, account, providers, databaseUrl } = config;
+  const [, password] = databasePassword.exec(databaseUrl) ?? [];
+  const { dashscope, openai } = providers;
+  return [
+    ...[apiToken, redis.password, account.jwtSecret, dashscope.apiKey, openai.apiKey],
+    ...(password === undefined ? [] : [password, safelyDecoded(password)]),
+  ].filter((secret) => secret !== undefined && secret.length >= 4) as string[];
+}
+
+function safelyDecoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** JSON lines, or lines for people when a person looks on. */

@@ -4,7 +4,7 @@ import { crashSignals } from './alive.js';
 import { buildApp } from './app.js';
 import { loadConfig } from './config.js';
 import { CodedError } from './errors.js';
-import { createLog } from './log.js';
+import { createLog, secretsOf } from './log.js';
 import { Recovery } from './queue/recovery.js';
 import { connectRedis } from './queue/redis.js';
 
@@ -13,7 +13,7 @@ const closingMs = 3000;
 
 /** The API process: listens until it is told to stop, by a signal or by the end of its parent. */
 const config = loadConfig();
-const log = createLog(config.logLevel).child({ process: 'api' });
+const log = createLog(config.logLevel, undefined, secretsOf(config)).child({ process: 'api' });
 const redis = config.redis.named ? connectRedis(config, log) : undefined;
 const recovery = redis && new Recovery(redis, config, log);
 let app: FastifyInstance | undefined;

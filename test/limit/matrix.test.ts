@@ -1,0 +1,97 @@
+import { randomUUID } from 'node:crypto';
+import t, { type Test } from 'tap';
+import { Client } from '../helpers/client.js';
+import { startSessions, type SessionServer } from '../session/session-helper.js';
+import { SocketClient } from '../../scripts/socket-client.js';
+import { until } from '../helpers/until.js';
+
+const account = (url: string, name: string) => Client.register(url, name);
+
+for (const auth of ['required', 'optional']) {
+  void t.test(`ids of another user, with AUTH=${auth}`, async (t) => {
+    const server = await startSessions(t, { AUTH: auth });
+    const { url } = server;
+    const [ann, eve] = [await account(url, 'ann'), await account(url, 'eve')];
+    const nobody = new Client(url);
+
+    const made = await ann.post<{ role: { role_id: string } }>('/api/roles', {
+      name: 'Secret',
+      personality: 'Known to ann alone.',
+    });
+    const role = made.body.role.role_id;
+    const conversation = `talk-${randomUUID()}`;
+    await ann.post('/api/conversations', { id: conversation, role_id: role });
+    const rest: [method: string, path: string, body?: object][] = [
+      ['GET', `/api/roles/${role}`],
+      ['PATCH', `/api/roles/${role}`, { name: 'Stolen' }],
+      ['DELETE', `/api/roles/${role}`],
+      ['GET', `/api/conversations/${conversation}`],
+      ['PATCH', `/api/conversations/${conversation}`, { title: 'Stolen' }],
+      ['GET', `/api/conversations/${conversation}/messages`],
+      ['GET', `/api/conversations/${conversation}/export`],
+      ['DELETE', `/api/conversations/${conversation}`],
+      ['POST', '/api/conversations', { role_id: role }],
+    ];
+    for (const [method, path, body] of rest) {
+      t.equal((await eve.request(method, path, body)).status, 404, `eve: ${method} ${path}`);
+      const { status } = await nobody.request(method, path, body);
+      t.ok([401, 404].includes(status), `nobody: ${method} ${path}: ${status}`);
+    }
+    t.equal((await ann.get(`/api/roles/${role}`)).status, 200, 'ann has what is hers');
+    t.equal((await ann.get(`/api/conversations/${conversation}`)).status, 200);
+
+    await sockets(t, server, ann, eve, role, conversation);
+  });
+}
+
+async function sockets(
+  t: Test,
+  server: SessionServer,
+  ann: Client,
+  eve: Client,
+  role: string,
+  conversation: string,
+): Promise<void> {
+  const hers = await (await server.client()).connect({ token: ann.token });
+  const ask = async (request: Record<string, unknown>, code: string) => {
+    const talker = await server.client();
+    talker.send('request_connection', { mode: 'voice', ...request });
+    t.match(await talker.error(code), { data: { code } }, code);
+    t.equal(talker.of('connection_ack').length, 0);
+  };
+  const { token } = eve;
+  await ask({ token, role_id: role }, 'ROLE_NOT_FOUND');
+  await ask({ token, conversation_id: conversation }, 'FORBIDDEN');
+  const resume = { session_id: hers.sessionId, resume_token: hers.ack['resume_token'] };
+  await ask({ token, ...resume }, 'SESSION_UNKNOWN');
+  await ask({ token, ...resume, resume_token: 'guessed' }, 'SESSION_UNKNOWN');
+  await ask({ session_id: hers.sessionId, resume_token: 'guessed' }, 'SESSION_UNKNOWN');
+
+  const file = await server.upload();
+  hers.send('audio_uploaded', { audio_url: file });
+  await hers.lastAudio();
+  const other = await (await server.client()).connect({ token });
+  other.send('audio_uploaded', { audio_url: file });
+  await other.error('FILE_NOT_FOUND');
+  other.send('text_message', { session_id: hers.sessionId, text: 'hello' });
+  await other.error('SESSION_UNKNOWN');
+  other.send('stop_session', { session_id: hers.sessionId });
+  await until(() => other.of('error').length >= 3, 'nor can she stop it');
+  for (const address of ['http://127.0.0.1:1/a.wav', 'file:///etc/passwd', '../../etc/passwd']) {
+    other.send('audio_uploaded', { audio_url: address });
+    await other.error('FRAME_INVALID');
+  }
+
+  for (const [who, code] of [
+    [eve.token, 'FORBIDDEN'],
+    ['', 'UNAUTHORIZED'],
+  ]) {
+    const life = await SocketClient.connect(
+      `${server.url}/ws/conversation/${conversation}?token=${who}`,
+    );
+    t.match(await life.closed, { code: 1008, reason: new RegExp(`^${code}`) });
+    t.notOk(life.received.some(({ type }) => type === 'connect'));
+  }
+  hers.send('text_message', { text: 'still mine' });
+  await hers.lastAudio();
+}
