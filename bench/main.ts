@@ -17,7 +17,15 @@ import { measuredRoofline } from './roofline/measured.js';
 import { rooflineTable } from './roofline/report.js';
 
 /** Other measurements: programs of their own beside this file. */
-const programs = ['approximate', 'capacity', 'first-audio', 'idle-sessions', 'rival'];
+const programs = [
+  'approximate',
+  'capacity',
+  'first-audio',
+  'idle-sessions',
+  'load',
+  'rival',
+  'soak',
+];
 
 const usage = [
   engineUsage,

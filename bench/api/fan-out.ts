@@ -15,8 +15,8 @@ interface Watched {
  * process, so that both ends have one clock. The service must have no workers.
  */
 export async function measureFanOut(
-  { config, url }: Service,
-  { watchers, updates, runs }: ApiReport['settings'],
+  { config, url }: Pick<Service, 'config' | 'url'>,
+  { watchers, updates, runs }: Pick<ApiReport['settings'], 'watchers' | 'updates' | 'runs'>,
 ): Promise<Measure[]> {
   const workers = Array.from(
     { length: watchers },
