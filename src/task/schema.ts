@@ -117,7 +117,9 @@ export function brokenEntry(raw: string, message: string): Entry {
 const notANumber = 'NaN or infinity';
 
 function parseWithoutNumbersThatAreNone(raw: string): unknown {
-  const readable = raw.replace(/"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b/g, (token) =>
+  // A string that does not end is one token to the end: nothing is read twice.
+  const tokens = /"(?:[^"\\]|\\[^])*(?:"|\\?$)|-?\b(?:NaN|Infinity)\b/g;
+  const readable = raw.replace(tokens, (token) =>
     token.startsWith('"') ? token : JSON.stringify(notANumber),
   );
   try {

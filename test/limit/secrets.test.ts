@@ -4,6 +4,7 @@ import { SocketClient } from '../../scripts/socket-client.js';
 import { buildApp } from '../../src/app.js';
 import { loadConfig } from '../../src/config.js';
 import { createLog, secretsOf } from '../../src/log.js';
+import { secretSettings } from '../../src/settings.js';
 import { connectRedis } from '../../src/queue/redis.js';
 import { upload } from '../helpers/app.js';
 import { Client } from '../helpers/client.js';
@@ -92,6 +93,18 @@ void t.test('a full run leaves no secret in the log', async (t) => {
   for (const [name, secret] of Object.entries(secrets)) {
     t.ok(secret, name);
     t.notOk(text.includes(String(secret)), `${name} is not in the log`);
+  }
+});
+
+void t.test('every secret setting is known to the log', async (t) => {
+  for (const setting of secretSettings) {
+    const secret = `the_${setting}_of_this_test_and_no_other`;
+    const value = setting === 'DATABASE_URL' ? `postgres://ann:${secret}@127.0.0.1/db` : secret;
+    const config = loadConfig({
+      ...{ TEMP_FILE_STORE: 's3://bucket/temp', REDIS_SENTINELS: '127.0.0.1:26379' },
+      ...{ S3_ACCESS_KEY_ID: 'key', S3_SECRET_ACCESS_KEY: 'secret', [setting]: value },
+    });
+    t.ok(secretsOf(config).includes(secret), setting);
   }
 });
 

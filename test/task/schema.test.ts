@@ -59,6 +59,22 @@ void t.test("Python's NaN and Infinity are refused by field", async (t) => {
   }
 });
 
+void t.test('an entry is read in proportion to its length', async (t) => {
+  const cost = (quotes: number) => {
+    const raw = `{"task_id": NaN, "${'\\"'.repeat(quotes)}`;
+    const runs = [1, 2, 3, 4, 5].map(() => {
+      const start = process.cpuUsage();
+      for (let i = 0; i < 20; i++) t.ok(readEntry(raw).problem?.code === 'TASK_MALFORMED');
+      return process.cpuUsage(start).user;
+    });
+    return Math.min(...runs);
+  };
+  cost(100);
+  const [short, long] = [cost(1000), cost(16_000)];
+  t.comment(`${short} and ${long} us`);
+  t.ok(long < 100 * short, 'sixteen times as long, not 256 times as dear');
+});
+
 void t.test('malformed entries', async (t) => {
   const malformed = { task: undefined, problem: { code: 'TASK_MALFORMED' } };
   t.match(readEntry('{"task_id":"x1","session_id": "s", oops'), {
