@@ -9,6 +9,8 @@ t.test('docs/configuration.md lists exactly the settings that exist', async (t) 
   const documented = text
     .split('\n')
     .filter((line) => line.startsWith('| `'))
-    .flatMap((line) => [...line.split('|')[1]!.matchAll(/`([A-Z0-9_]+)`/g)].map((match) => match[1]!));
+    .flatMap((line) =>
+      [...line.split('|')[1]!.matchAll(/`([A-Z0-9_]+)`/g)].map((match) => match[1]!),
+    );
   t.same(documented.sort(), [...settingNames].sort());
 });
