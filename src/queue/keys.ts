@@ -20,6 +20,8 @@ export const keys = {
   turn: 'task_turn',
   /** Set: tasks of one user or address that are not known to be over. */
   tasksOf: (owner: string) => `tasks_of:${owner}`,
+  /** The session whose file it is; nobody's without one. */
+  fileOwner: (fileId: string) => `file_owner:${fileId}`,
   /** What workers show the API to be known as such. */
   workerKey: 'worker_key',
   /** Channel on which tasks are cancelled. */

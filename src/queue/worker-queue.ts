@@ -255,6 +255,20 @@ export class WorkerQueue {
     this.#log.warn({ code: problem.code, reason: problem.message }, 'entry refused');
   }
 
+  /**
+   * Whether the task may use a file. A session's file serves only what the server queued for that
+   * session: nobody who pushes tasks can write their state, where the server's own entry stands.
+   */
+  async mayUse({ raw, taskId, entry }: Claim, fileId: string): Promise<boolean> {
+    const [owner, queued] = await patiently(this.#log, () =>
+      Promise.all([
+        this.redis.get(keys.fileOwner(fileId.toLowerCase())),
+        this.redis.hget(keys.state(taskId), 'raw'),
+      ]),
+    );
+    return owner === null || (owner === entry.sessionId && queued === raw);
+  }
+
   /** False when the task is no longer ours; true for a cancelled one, which is ours to end. */
   async renew(claim: Claim): Promise<boolean> {
     return (await this.#own('renew', claim, [this.#config.tasks.leaseMs])) !== 'lost';

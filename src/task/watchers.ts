@@ -204,7 +204,10 @@ function isNumbered(update: TaskUpdate): update is NumberedUpdate {
 export function readUpdate(text: string): TaskUpdate | undefined {
   try {
     const update: unknown = JSON.parse(text);
-    return Value.Check(taskUpdate, update) ? update : undefined;
+    // Only what an update has: the state of a task may be made of it.
+    return Value.Check(taskUpdate, update)
+      ? (Value.Clean(taskUpdate, update) as TaskUpdate)
+      : undefined;
   } catch {
     return undefined;
   }

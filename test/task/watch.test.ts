@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap';
 import { CodedError } from '../../src/errors.js';
+import { keys } from '../../src/queue/keys.js';
 import type { Tasks } from '../../src/task/tasks.js';
 import { type TaskUpdate, progressUpdate } from '../../src/task/update.js';
 import { startRedis, taskJson, until } from '../helpers/redis.js';
@@ -236,8 +237,9 @@ void t.test('watch', async (t) => {
     watch(tasks, waiting.taskId);
     await say('completed', 100, { task_id: waiting.taskId, video_file_id: 'forged' });
     await client.lpop('task_queue_gpu_3');
-    await say('inference', 20);
+    await say('inference', 20, { raw: 'forged' });
     await until(() => all.every(({ told }) => told.length === 2), 'its progress');
+    t.match(await client.hget(keys.state(taskId), 'raw'), taskId, "its entry is the server's own");
     await say('inference', 10);
     await say('completed', 100, { video_file_id: 'video' });
     await say('completed', 100, { video_file_id: 'another' });

@@ -10,7 +10,7 @@ import { keepLease } from '../claim/lease.js';
 import type { VideoEncoder } from '../media/index.js';
 import { Reporter } from '../report/reporter.js';
 import type { ClipEngine } from './engine.js';
-import { Transfers } from './transfer.js';
+import { type DownloadOptions, Transfers, fileNotFound } from './transfer.js';
 import { type VideoStage, makeVideo } from './video.js';
 import { Watchdog } from './watchdog.js';
 
@@ -32,6 +32,9 @@ export interface JobContext {
   /** Aborted with Interrupted('shutdown') when the worker has to give the task back. */
   readonly shutdown: AbortSignal;
 }
+
+/** Brings one of the task's files to a path. */
+type Fetch = (id: string, path: string, options: DownloadOptions) => Promise<void>;
 
 /** Where each stage lies on the scale of the whole task. */
 const scale: Record<'downloading' | VideoStage, readonly [number, number]> = {
@@ -67,7 +70,11 @@ export async function runJob(claim: Claim, context: JobContext): Promise<CodedEr
     if (task === undefined) throw problem ?? new CodedError('INTERNAL', 'the task was not read');
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const transfers = new Transfers(config, signal, queue.workerKey);
-    const video = await makeVideoOf(task, folder, transfers, reporter, context, signal);
+    const fetch: Fetch = async (id, path, options) => {
+      if (!(await queue.mayUse(claim, id))) throw fileNotFound(options.role, id);
+      await transfers.download(id, path, options);
+    };
+    const video = await makeVideoOf(task, folder, fetch, reporter, context, signal);
     const videoId = await transfers.upload(video, 'video.mp4', claim.videoId);
     await reporter.close();
     if (await queue.complete(claim, videoId)) {
@@ -91,7 +98,7 @@ export async function runJob(claim: Claim, context: JobContext): Promise<CodedEr
 async function makeVideoOf(
   task: Task,
   folder: string,
-  transfers: Transfers,
+  fetch: Fetch,
   reporter: Reporter,
   { config, engine, encoder, log }: JobContext,
   signal: AbortSignal,
@@ -105,13 +112,13 @@ async function makeVideoOf(
   const audioPath = join(folder, 'audio');
   const outPath = join(folder, 'video.mp4');
   tell('downloading', 0, 'fetching the picture and the sound');
-  await transfers.download(task.ref_image_id, imagePath, {
+  await fetch(task.ref_image_id, imagePath, {
     role: 'ref_image_id',
     maxBytes: maxBytes.image,
     types: ['image/'],
   });
   tell('downloading', 50, 'fetched the picture');
-  await transfers.download(task.audio_id, audioPath, {
+  await fetch(task.audio_id, audioPath, {
     role: 'audio_id',
     maxBytes: Math.max(maxBytes.audio, maxBytes.video),
     types: ['audio/', 'video/'],

@@ -21,6 +21,14 @@ export interface DownloadOptions {
   readonly types: readonly string[];
 }
 
+/** Also of a file that is not for this task: nobody learns that it is there. */
+export function fileNotFound(role: string, id: string): CodedError {
+  return new CodedError(
+    'TASK_FILE_NOT_FOUND',
+    `${role}: there is no file ${id}, or it has expired`,
+  );
+}
+
 /** The temp-file API as a worker uses it; waits out an API that restarts. */
 export class Transfers {
   readonly #config: Config;
@@ -45,10 +53,7 @@ export class Transfers {
         );
         if (response.status === 404) {
           await response.body?.cancel();
-          throw new CodedError(
-            'TASK_FILE_NOT_FOUND',
-            `${role}: there is no file ${id}, or it has expired`,
-          );
+          throw fileNotFound(role, id);
         }
         const type = response.headers.get('content-type') ?? '';
         const body = await this.#checked(response);

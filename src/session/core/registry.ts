@@ -12,7 +12,7 @@ import { type Snapshot, readSnapshot } from './snapshot.js';
 
 /** Names in Redis of what sessions own. */
 const keys = {
-  owner: (fileId: string) => `file_owner:${fileId}`,
+  owner: queueKeys.fileOwner,
   files: (sessionId: string) => `session_files:${sessionId}`,
   tasks: (sessionId: string) => `session_tasks:${sessionId}`,
   snapshot: (sessionId: string) => `session:${sessionId}`,
