@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import t, { type Test } from 'tap';
 import { Client } from '../helpers/client.js';
+import { picture } from '../helpers/samples.js';
+import { openWorker, takeAndClaim } from '../helpers/tasks.js';
 import { startSessions, type SessionServer } from '../session/session-helper.js';
 import { SocketClient } from '../../scripts/socket-client.js';
 import { until } from '../helpers/until.js';
@@ -41,7 +43,48 @@ for (const auth of ['required', 'optional']) {
     t.equal((await ann.get(`/api/conversations/${conversation}`)).status, 200);
 
     await sockets(t, server, ann, eve, role, conversation);
+    await tasks(t, server, ann, eve);
   });
+}
+
+/** A task is its session's: nobody else is told of it, or ends it. */
+async function tasks(t: Test, server: SessionServer, ann: Client, eve: Client): Promise<void> {
+  const worker = await openWorker(t, server.redis);
+  const hers = await server.client();
+  await hers.connect({
+    ...{ token: ann.token, mode: 'video' },
+    image_id: await server.upload(await picture()),
+  });
+  hers.send('audio_uploaded', { audio_url: await server.upload() });
+  const task_id = String((await hers.next('task_submitted')).data['task_id']);
+  await hers.next('task_progress');
+
+  const other = await (await server.client()).connect({ token: eve.token, mode: 'video' });
+  const own = `talk-${randomUUID()}`;
+  const life = await SocketClient.connect(
+    `${server.url}/ws/conversation/${own}?token=${String(eve.token)}`,
+  );
+  t.teardown(() => life.socket.terminate());
+  const session_id = hers.sessionId;
+  for (const event of ['interrupt', 'stop_session', 'cancel', 'task_progress', 'task_result']) {
+    const errors = other.of('error').length;
+    other.send(event, { session_id, task_id });
+    await until(() => other.of('error').length > errors, `${event} is refused`);
+  }
+  for (const type of ['cancel', 'interrupt', 'stop_session', 'task_progress', 'task_result']) {
+    const data = { session_id, task_id };
+    life.send({ type, conversation_id: own, data, timestamp: new Date().toISOString() });
+    await life.next((frame) => frame['type'] === 'error', `${type} is refused`);
+  }
+  t.notMatch(server.app.printRoutes({ commonPrefix: false }), /task/i, 'REST knows no tasks');
+
+  const claim = await takeAndClaim(worker);
+  t.equal(claim.taskId, task_id, 'nobody withdrew it');
+  await hers.next('task_progress', ({ status }) => status === 'processing');
+  t.notOk(claim.cancelled.aborted);
+  const told = JSON.stringify([other.frames, life.received]);
+  t.notOk(told.includes(task_id), 'nothing of it came to others');
+  t.ok(JSON.stringify(hers.frames).includes(task_id));
 }
 
 async function sockets(
