@@ -24,7 +24,8 @@ return 1`;
 const giveScript = `
 if redis.call('HINCRBY', KEYS[1], ARGV[1], -1) < 1 then redis.call('HDEL', KEYS[1], ARGV[1]) end`;
 
-const countsPrefix = 'session_counts:';
+/** Before the name of a process: a hash of how many of what is limited it has open. */
+export const countsPrefix = 'session_counts:';
 /** A Redis that is away for longer is done without: this process counts alone meanwhile. */
 const answerMs = 1000;
 

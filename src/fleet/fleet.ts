@@ -4,7 +4,7 @@ import { isAlive } from '../alive.js';
 import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
 import type { Redis } from '../queue/redis.js';
-import { FleetCounts } from './counts.js';
+import { FleetCounts, countsPrefix } from './counts.js';
 import { type Traits, differences } from './traits.js';
 
 /** Names in Redis of what API processes tell each other. */
@@ -15,8 +15,6 @@ export const fleetKeys = {
   traits: 'session_process_traits',
   /** Set: the sessions that a process holds. */
   live: (process: string) => `live_sessions:${process}`,
-  /** Hash: how many of what is limited a process has open. */
-  counts: (process: string) => `session_counts:${process}`,
   /** Hash: which process holds what there may be only one of. */
   holders: 'session_holders',
 } as const;
@@ -61,6 +59,7 @@ return ''`;
 
 /** How long a Redis that does not answer is waited for. */
 const answerMs = 5000;
+const tooLate = Symbol('too late');
 
 export interface FleetTimes {
   readonly beatMs?: number;
@@ -118,8 +117,8 @@ export class Fleet {
 
   /** Strikes a process off that holds no session any more, with everything else it had. */
   async retire(name: string): Promise<void> {
-    const { processes, live, traits, counts, holders } = fleetKeys;
-    const names = [processes, live(name), traits, counts(name), holders];
+    const { processes, live, traits, holders } = fleetKeys;
+    const names = [processes, live(name), traits, countsPrefix + name, holders];
     await this.#redis.eval(retireScript, names.length, ...names, name);
   }
 
@@ -164,9 +163,9 @@ export class Fleet {
 
   /** A Redis that is away answers when it is back; nobody should wait that long. */
   async answer<T>(asked: Promise<T>): Promise<T> {
-    const late = sleep(answerMs, late_, { ref: false });
+    const late = sleep(answerMs, tooLate, { ref: false });
     const first = await Promise.race([asked, late]);
-    if (first !== late_) return first;
+    if (first !== tooLate) return first;
     throw new CodedError('REDIS_UNAVAILABLE', 'Redis does not answer: try again later');
   }
 
@@ -176,5 +175,3 @@ export class Fleet {
     return host === this.#hostName && !isAlive(Number(pid));
   }
 }
-
-const late_ = Symbol('late');
