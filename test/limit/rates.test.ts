@@ -106,6 +106,7 @@ async function listen(
   const config = redis.config({
     DATA_DIR: await temporaryFolder(t),
     DATABASE_URL: `sqlite:${join(dataFolder, 'shared.db')}`,
+    TEMP_FILE_STORE: join(dataFolder, 'shared-files'),
     JWT_SECRET: 'the same for all processes of this test',
     ...settings,
   });

@@ -50,6 +50,7 @@ async function startServer(
   const port = String(await freePort());
   const config = redis.config({
     ...{ PORT: port, BASE_URL: `http://127.0.0.1:${port}`, SESSIONS_PER_ADDRESS: String(count) },
+    ...{ UPLOADS_PER_ADDRESS: String(count) },
     ...{ SESSION_GRACE_SECONDS: '0.5', TRANSFER_TIMEOUT_SECONDS: '200' },
     ...{ PROVIDER_TIMEOUT_SECONDS: '200', WS_AUTH_SECONDS: '200', TASK_WORKER_WAIT_SECONDS: '200' },
     ...settings,
