@@ -5,6 +5,7 @@
 //   --architectures 90   for these GPUs only, as CMAKE_CUDA_ARCHITECTURES has it
 //   --sanitize address   with AddressSanitizer, or "thread" with ThreadSanitizer, into a folder of
 //                        its own; see scripts/sanitize.mjs
+//   --quick              without optimisation, to see whether it builds
 //   --out FOLDER         build there
 import { createHash } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
@@ -30,10 +31,12 @@ const { values: options, positionals } = parseArgs({
     cuda: { type: 'boolean' },
     architectures: { type: 'string' },
     sanitize: { type: 'string' },
+    quick: { type: 'boolean' },
     out: { type: 'string' },
   },
 });
 
+const optimise = options.quick ? '0' : '3';
 const cmake = (folder, definitions = []) => ({
   addon: join(folder, 'Release', 'echomimic.node'),
   // Configured every time: a build folder may remember other headers.
@@ -41,7 +44,8 @@ const cmake = (folder, definitions = []) => ({
     'cmake-js/bin/cmake-js',
     command,
     ...['--out', folder, '--config', 'Release', '--parallel', jobs],
-    ...definitions.map((definition) => `--CD${definition}`),
+    // Each is said every time, because CMake remembers.
+    ...[`ECHOMIMIC_OPTIMISE=${optimise}`, ...definitions].map((definition) => `--CD${definition}`),
   ]),
 });
 
@@ -49,7 +53,7 @@ const builders = {
   cmake: cmake(options.out ?? join(root, 'build', 'cmake')),
   cuda: cmake(options.out ?? join(root, 'build', 'cuda'), [
     'ECHOMIMIC_CUDA=ON',
-    // Empty: all that nvcc knows. Said every time, because CMake remembers.
+    // Empty: all that nvcc knows.
     `CMAKE_CUDA_ARCHITECTURES=${(options.architectures ?? '').replaceAll(',', ';')}`,
   ]),
   sanitized: cmake(options.out ?? join(root, 'build', `sanitize-${options.sanitize}`), [
@@ -58,7 +62,14 @@ const builders = {
   gyp: {
     addon: join(root, 'build', 'gyp', 'echomimic.node'),
     commands: [
-      ['node-gyp/bin/node-gyp.js', 'configure', '--loglevel=warn', ...nodeHeaders],
+      [
+        'node-gyp/bin/node-gyp.js',
+        'configure',
+        '--loglevel=warn',
+        ...nodeHeaders,
+        '--',
+        `-Doptimise=${optimise}`,
+      ],
       ['node-gyp/bin/node-gyp.js', 'build', '--loglevel=warn', `--jobs=${jobs}`],
     ],
   },
@@ -95,7 +106,7 @@ function fingerprint(name, headers) {
   for (const path of files.sort()) hash.update(path).update(readFileSync(join(root, path)));
   hash.update(readFileSync(join(headers, 'onnxruntime_c_api.h')));
   const { platform, arch, env } = process;
-  const flags = [env.CC, env.CXX, env.CFLAGS, env.CXXFLAGS, env.ONNXRUNTIME_ROOT];
+  const flags = [optimise, env.CC, env.CXX, env.CFLAGS, env.CXXFLAGS, env.ONNXRUNTIME_ROOT];
   if (name === 'sanitized') flags.push(options.sanitize);
   if (name === 'cuda') flags.push(env.CUDACXX, env.CUDA_PATH, options.architectures);
   hash.update(JSON.stringify([name, platform, arch, flags]));

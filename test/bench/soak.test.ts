@@ -2,7 +2,7 @@ import t from 'tap';
 import { type State, grown, soak } from '../../bench/soak/soak.js';
 
 t.test('nothing grows in a short soak', async (t) => {
-  const { rounds, grown } = await soak({ seconds: 5, sessions: 10 });
+  const { rounds, grown } = await soak({ seconds: 2, sessions: 5 });
   t.ok(rounds > 0);
   t.same(grown, []);
 });

@@ -5,9 +5,9 @@ import { picture, tone } from '../helpers/samples.js';
 import { Service, isGone, ownSettings } from '../helpers/stack.js';
 import { until } from '../helpers/until.js';
 
-const devices = 3;
+const devices = 2;
 /** Tasks that wait or run at any time. */
-const atOnce = 9;
+const atOnce = 6;
 
 t.setTimeout(240_000);
 

@@ -39,7 +39,9 @@ t.test('both builders make an addon with the exports of its contract', async (t)
   t.ok(builders.length > 0, builders.join(' and '));
   for (const name of builders) {
     const script = join(projectRoot, 'scripts', 'build-addon.mjs');
-    const built = spawnSync(process.execPath, [script, name], { encoding: 'utf8' });
+    // The first is the one in use; of the other it is enough to see that it builds.
+    const args = [script, name, ...(name === builders[0] ? [] : ['--quick'])];
+    const built = spawnSync(process.execPath, args, { encoding: 'utf8' });
     t.equal(built.status, 0, `${name}: ${built.stderr.slice(-2000)}`);
     const { addon, runtimeLibrary } = loadAddon(addonPaths[name]);
     t.same(Object.keys(addon).sort(), Object.keys(contract).sort(), name);
