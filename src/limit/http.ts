@@ -103,6 +103,11 @@ export function limitHttp(app: FastifyInstance, limits: HttpLimits): void {
     if (hasBody(request.raw)) watchBody(request.raw, reply.raw, config.limits.bodyStallMs);
   });
 
+  // The server has let go of a line that asked to become a socket: after a refusal it would stay open.
+  app.addHook('onResponse', async ({ raw }) => {
+    if (raw.headers.upgrade?.toLowerCase() === 'websocket') raw.socket.destroySoon();
+  });
+
   const parse = app.getDefaultJsonParser('error', 'error');
   app.removeContentTypeParser('application/json');
   app.addContentTypeParser<Buffer>(

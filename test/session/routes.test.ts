@@ -36,8 +36,9 @@ t.test('both dialects on the real application, and its end', async (t) => {
   for (const path of ['/ws', '/ws/conversation/c']) {
     const answer = await new Client(url).get(path);
     t.match(answer, { status: 426, body: { success: false, code: 'UPGRADE_REQUIRED' } });
-    const { head } = await upgrade(url, path, { Origin: 'https://evil.example' });
+    const { head, line } = await upgrade(url, path, { Origin: 'https://evil.example' });
     t.match(head, /^HTTP\/1.1 403 [^]*"code":"ORIGIN_REFUSED"/);
+    if (!line.closed) await once(line, 'close');
   }
 
   const account = { username: 'someone', password: 'a long password' };
