@@ -1,10 +1,14 @@
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
 import type { Config } from './config.js';
+import { workerKeyHeader } from './queue/keys.js';
 import { PinoPretty as pretty } from 'pino-pretty';
 
 export type Log = Logger;
 
-const secretKeys = ['authorization', 'cookie', 'password', 'token', 'apiKey', 'apiToken', 'secret'];
+const secretKeys = [
+  ...['authorization', 'cookie', 'password', 'token', 'apiKey', 'apiToken', 'secret'],
+  workerKeyHeader,
+];
 
 /** Options of every logger of the project: secrets never reach the output. */
 export function logOptions(level: string): LoggerOptions {
@@ -12,7 +16,7 @@ export function logOptions(level: string): LoggerOptions {
     level,
     base: undefined as never,
     redact: {
-      paths: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]),
+      paths: secretKeys.flatMap((key) => [`["${key}"]`, `*["${key}"]`, `*.*["${key}"]`]),
       censor: '[redacted]',
     },
     serializers: {

@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import t from 'tap';
 import { SocketClient } from '../../scripts/socket-client.js';
@@ -5,11 +8,13 @@ import { buildApp } from '../../src/app.js';
 import { loadConfig } from '../../src/config.js';
 import { createLog, secretsOf } from '../../src/log.js';
 import { secretSettings } from '../../src/settings.js';
+import { projectRoot } from '../../src/paths.js';
 import { connectRedis } from '../../src/queue/redis.js';
 import { upload } from '../helpers/app.js';
 import { Client } from '../helpers/client.js';
-import { startRedis } from '../helpers/redis.js';
-import { tone } from '../helpers/samples.js';
+import { startRedis, taskJson } from '../helpers/redis.js';
+import { picture, tone } from '../helpers/samples.js';
+import { ownSettings } from '../helpers/stack.js';
 import { until } from '../helpers/until.js';
 
 void t.test('a full run leaves no secret in the log', async (t) => {
@@ -93,6 +98,56 @@ void t.test('a full run leaves no secret in the log', async (t) => {
   for (const [name, secret] of Object.entries(secrets)) {
     t.ok(secret, name);
     t.notOk(text.includes(String(secret)), `${name} is not in the log`);
+  }
+});
+
+void t.test('nor do the processes of a whole service, whatever a task does', async (t) => {
+  const redis = await startRedis(t);
+  const heard = await redis.listen();
+  await redis.client.call('ACL', 'SETUSER', 'default', 'on', 'nopass', '>right-redis-word');
+  const { redis: at } = redis.config();
+  const secrets = {
+    API_TOKEN: 'the-token-of-all-programs',
+    JWT_SECRET: 'the signing secret of a whole service',
+    REDIS_PASSWORD: 'right-redis-word',
+    OPENAI_API_KEY: 'sk-openai-key-of-a-whole-service',
+  };
+  const own = await ownSettings(t);
+  const settings = {
+    ...own,
+    ...{ REDIS_HOST: at.host, REDIS_PORT: String(at.port), LOG_LEVEL: 'trace' },
+    ...{ WORKER_DEVICES: 'sim:1', SIM_FRAME_MS: '1', ...secrets },
+  };
+  const server = spawn(process.execPath, [join(projectRoot, 'dist', 'scripts', 'start.js')], {
+    env: { ...process.env, ...settings },
+  });
+  t.teardown(() => server.kill('SIGKILL'));
+  let text = '';
+  for (const stream of [server.stdout, server.stderr]) {
+    stream.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  }
+  await until(() => text.includes('Ready: ') || server.exitCode !== null, 'the service', 120_000);
+  t.equal(server.exitCode, null, 'it serves');
+
+  const headers = { authorization: `Bearer ${secrets.API_TOKEN}` };
+  const url = String(own['BASE_URL']);
+  const image = await upload(url, await picture(), 'a.png', 'file', headers);
+  const audio = await upload(url, tone(0.3), 'a.wav', 'file', headers);
+  const files = { ref_image_id: image.body.file_id, audio_id: audio.body.file_id };
+  await redis.client.rpush('task_queue_gpu_0', taskJson('good', files), taskJson('bad'));
+  const ended = (id: string) =>
+    heard.find((update) => update.task_id === id && /completed|failed/.test(update.status));
+  await until(() => ended('bad') !== undefined, 'the end of both tasks', 60_000);
+  t.match([ended('good')?.status, ended('bad')?.status], ['completed', 'failed']);
+  server.kill('SIGTERM');
+  await once(server, 'close');
+
+  t.match(text, /"task_?[iI]d":"good"|"good"/, 'the worker logged its task');
+  const worker = await redis.client.get('worker_key');
+  for (const [name, secret] of Object.entries({ ...secrets, worker })) {
+    t.ok(secret, name);
+    const line = text.split('\n').find((one) => one.includes(String(secret)));
+    t.equal(line?.replaceAll(String(secret), '…'), undefined, `${name} is not in the log`);
   }
 });
 
