@@ -7,7 +7,7 @@ import { until } from '../helpers/redis.js';
 import { picture, tone } from '../helpers/samples.js';
 import { Service, isGone, ownSettings } from '../helpers/stack.js';
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 
 void t.test('a worker whose device fails is replaced, and its task tried again', async (t) => {
   const settings = await ownSettings(t);
