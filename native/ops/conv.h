@@ -31,8 +31,8 @@ struct ConvShape {
 // The scheme with the least work for a shape.
 Scheme BestScheme(const ConvShape& shape);
 
-// Weights [outer, inner, kernel, kernel] or [inner, outer] as `MatrixProduct` wants them, one block per coordinate or one
-// part per tap.
+// Weights [outer, inner, kernel, kernel] or [inner, outer] as `MatrixProduct` wants them, one block
+// per coordinate or one part per tap.
 std::vector<float> PackWeights(const Ort::KernelContext& context, const float* weights,
                                const ConvShape& shape, Scheme scheme);
 

@@ -43,6 +43,7 @@ void t.test('a job that is cancelled', async (t) => {
     [await picture(160, 160), tone(2)].map(async (data) => (await upload(url, data)).body.file_id),
   )) as [string, string];
   const shutdown = new AbortController().signal;
+  const context = { config, encoder: { name: 'x264' as const }, queue, log, folder, shutdown };
   /** The engine, and every progress that it tells. */
   const watched = (onProgress: (progress: Progress) => void) =>
     ({
@@ -65,15 +66,7 @@ void t.test('a job that is cancelled', async (t) => {
     });
     const claim = await takeAndClaim(queue);
     const device = watched((progress) => onProgress(progress, claim));
-    await runJob(claim, {
-      config,
-      engine: device,
-      encoder: { name: 'x264' },
-      queue,
-      log,
-      folder,
-      shutdown,
-    });
+    await runJob(claim, { ...context, engine: device });
     return tasks.result(taskId);
   };
   const kept = new Set([refImageId, audioId]);
@@ -117,15 +110,7 @@ void t.test('a job that is cancelled', async (t) => {
     const claim = await takeAndClaim(queue);
     t.equal(await tasks.cancel(taskId), 'stopping');
     const device = watched(() => t.fail('nothing is rendered'));
-    await runJob(claim, {
-      config,
-      engine: device,
-      encoder: { name: 'x264' },
-      queue,
-      log,
-      folder,
-      shutdown,
-    });
+    await runJob(claim, { ...context, engine: device });
     t.match(await tasks.result(taskId), { status: 'failed', code: 'TASK_CANCELLED' });
     await leavesNothing(t);
   });
