@@ -291,17 +291,18 @@ export class WorkerQueue {
   }
 
   /**
-   * A task that was cancelled fails with that, whatever else is wrong with it. `isPoison`: it
-   * breaks the workers that try it, and goes to the dead-letter list.
+   * A task that was cancelled fails with that, whatever else is wrong with it. What is no task,
+   * or breaks the workers that try it (`breaksWorkers`), goes to the dead-letter list.
    */
   async fail(
     claim: Claim,
     progress: number,
     error: CodedError,
-    isPoison = error.code === 'TASK_MALFORMED',
+    breaksWorkers = false,
   ): Promise<boolean> {
     const update = failedUpdate(claim.entry, progress, error.code, error.message);
-    const buried = isPoison ? deadEntry(Buffer.from(claim.raw), update, this.worker) : '';
+    const isBuried = breaksWorkers || error.code === 'TASK_MALFORMED';
+    const buried = isBuried ? deadEntry(Buffer.from(claim.raw), update, this.worker) : '';
     const outcome = await this.#finish(claim, update, buried);
     if (outcome !== 'cancelled') return outcome === 'done';
     return this.fail(claim, progress, new CodedError('TASK_CANCELLED', cancelledMessage));
