@@ -1,4 +1,4 @@
-// What set-up and the addon's build both ask of the file system. Without dependencies, as they are.
+// What set-up, the addon's build and the doctor ask of the machine. Without dependencies, as they are.
 import { existsSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
@@ -15,4 +15,10 @@ export function filesUnder(folder) {
     const path = join(folder, entry.name);
     return entry.isDirectory() ? filesUnder(path) : [path];
   });
+}
+
+/** As package.json says in `engines`. */
+export function isNodeNewEnough(version = process.versions.node) {
+  const [major, minor] = version.split('.').map(Number);
+  return major === 20 ? minor >= 19 : major === 22 ? minor >= 12 : major > 22;
 }

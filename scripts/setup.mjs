@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { filesUnder, onPath } from './files.mjs';
+import { filesUnder, isNodeNewEnough, onPath } from './files.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const cache = join(root, '.cache');
@@ -38,9 +38,9 @@ function whenChanged(name, files, output, action) {
 }
 
 function checkNode() {
-  const major = Number(process.versions.node.split('.')[0]);
-  if (major < 20)
-    stop(`Node 20 or later is needed, this is ${process.version}; see https://nodejs.org`);
+  if (!isNodeNewEnough()) {
+    stop(`Node 20.19 or later is needed, this is ${process.version}; see https://nodejs.org`);
+  }
 }
 
 /** System programs and the packages that bring them, per package manager. */

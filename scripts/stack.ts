@@ -1,6 +1,12 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Config, childEnvironment, loadConfig, simulatedDevice } from '../src/config.js';
+import {
+  type Config,
+  childEnvironment,
+  doubtfulNames,
+  loadConfig,
+  simulatedDevice,
+} from '../src/config.js';
 import { CodedError } from '../src/errors.js';
 import { privatePieces } from '../src/fleet/traits.js';
 import type { Log } from '../src/log.js';
@@ -113,6 +119,7 @@ export async function startWorkers({
   log,
   settings = {},
 }: Omit<StackOptions, 'redisPort'>): Promise<WorkersOnly> {
+  for (const doubt of doubtfulNames()) log.warn(doubt);
   const environment = childEnvironment(settings);
   const config = nameDevices(environment, log);
   if (!config.redis.named || !environment['BASE_URL']) {

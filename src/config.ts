@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { Value } from 'typebox/value';
+import { describeProblems } from './config-problems.js';
 import {
   type QuotaKind,
   type S3Config,
@@ -13,10 +14,11 @@ import {
   withoutSlash,
   workerDevices,
 } from './config-values.js';
+import { addEnvironmentFile, likelyMistakes } from './environment.js';
 import { CodedError } from './errors.js';
 import { type Limits, readLimits } from './limit/limits.js';
 import { projectRoot } from './paths.js';
-import { type Settings, openAiUrl, secretSettings, settingNames, settings } from './settings.js';
+import { type Settings, settingNames, settings } from './settings.js';
 
 export { settingNames } from './settings.js';
 export {
@@ -159,8 +161,18 @@ export interface Config {
   readonly hostName: string;
 }
 
+type Environment = Record<string, string | undefined>;
+let isComplete = false;
+
+/** That of this process; what it lacks is in the file that ENV_FILE names, read once. */
+function ownEnvironment(): Environment {
+  if (!isComplete) addEnvironmentFile(process.env);
+  isComplete = true;
+  return process.env;
+}
+
 /** Reads and checks the settings; everything that is wrong is reported in one error. */
-export function loadConfig(environment: Record<string, string | undefined> = process.env): Config {
+export function loadConfig(environment: Environment = ownEnvironment()): Config {
   const given: Record<string, string> = {};
   for (const key of settingNames) {
     const value = environment[key];
@@ -177,12 +189,20 @@ export function loadConfig(environment: Record<string, string | undefined> = pro
   return deepFreeze(buildConfig(raw as Settings));
 }
 
-/** The environment for a child process: ours, with some settings replaced (or removed). */
+/** Sentences about names in the environment that look like settings and are none. */
+export function doubtfulNames(environment: Environment = ownEnvironment()): string[] {
+  return likelyMistakes(Object.keys(environment), settingNames);
+}
+
+/**
+ * The environment for a child process: ours, with some settings replaced (or removed). It has the
+ * file's settings already, and would only bring back those that were removed.
+ */
 export function childEnvironment(
   overrides: Partial<Record<keyof Settings, string | undefined>>,
-  environment: Record<string, string | undefined> = process.env,
+  environment: Environment = ownEnvironment(),
 ): Record<string, string> {
-  const merged: Record<string, string | undefined> = { ...environment, ...overrides };
+  const merged: Environment = { ...environment, ...overrides, ENV_FILE: 'none' };
   return Object.fromEntries(
     Object.entries(merged).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );
@@ -193,7 +213,7 @@ export function childEnvironment(
  * GPUs that we see, under the same numbers.
  */
 export function toolEnvironment(
-  environment: Record<string, string | undefined> = process.env,
+  environment: Environment = ownEnvironment(),
 ): Record<string, string> {
   const names = [
     ...['PATH', 'HOME', 'TMPDIR', 'LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH'],
@@ -204,47 +224,6 @@ export function toolEnvironment(
     return value === undefined ? [] : [[key, value] as const];
   });
   return { ...Object.fromEntries(kept), LC_ALL: 'C' };
-}
-
-function describeProblems(raw: unknown): string[] {
-  const problems = new Map<string, string>();
-  for (const error of Value.Errors(settings, raw)) {
-    const key = error.instancePath.slice(1);
-    if (problems.has(key)) continue;
-    const secret = secretSettings.has(key);
-    const value = (raw as Record<string, unknown>)[key];
-    problems.set(
-      key,
-      secret ? `${key} ${error.message}` : `${key}=${JSON.stringify(value)} ${error.message}`,
-    );
-  }
-  const devices = String((raw as Record<string, unknown>)['WORKER_DEVICES']);
-  const gpus = devices.split(',').filter((device) => device.startsWith('cuda:'));
-  if (!problems.has('WORKER_DEVICES') && new Set(gpus).size !== gpus.length) {
-    problems.set('WORKER_DEVICES', `WORKER_DEVICES="${devices}" names a GPU twice`);
-  }
-  for (const [key, needs] of neededTogether(raw as Partial<Settings>)) {
-    if (!problems.has(needs)) problems.set(needs, `${key} needs ${needs}, which is not set`);
-  }
-  return [...problems.values()];
-}
-
-/** Choices that mean nothing without another setting. */
-function neededTogether(raw: Partial<Settings>): [choice: string, needs: keyof Settings][] {
-  const needs: [choice: string, needs: keyof Settings][] = [];
-  for (const choice of ['ASR', 'TTS', 'DIALOGUE'] as const) {
-    if (raw[choice] === 'dashscope') needs.push([`${choice}=dashscope`, 'DASHSCOPE_API_KEY']);
-    if (raw[choice] === 'openai' && raw.OPENAI_BASE_URL === openAiUrl)
-      needs.push([`${choice}=openai`, 'OPENAI_API_KEY']);
-    if (raw[choice] === 'openai' && choice === 'DIALOGUE')
-      needs.push(['DIALOGUE=openai', 'DIALOGUE_MODEL']);
-  }
-  if (raw.S3_ACCESS_KEY_ID !== undefined) needs.push(['S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY']);
-  if (raw.S3_SECRET_ACCESS_KEY !== undefined)
-    needs.push(['S3_SECRET_ACCESS_KEY', 'S3_ACCESS_KEY_ID']);
-  if (raw.ASR === 'command') needs.push(['ASR=command', 'ASR_COMMAND']);
-  if (raw.TTS === 'command') needs.push(['TTS=command', 'TTS_COMMAND']);
-  return needs.filter(([, key]) => raw[key] === undefined);
 }
 
 function buildConfig(raw: Settings): Config {

@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream';
 import t from 'tap';
-import { childEnvironment, loadConfig } from '../src/config.js';
+import { childEnvironment, doubtfulNames, loadConfig } from '../src/config.js';
+import { addEnvironmentFile } from '../src/environment.js';
 import { createLog } from '../src/log.js';
 
 void t.test('without any setting the contract defaults hold', async (t) => {
@@ -85,7 +86,44 @@ void t.test('values', async (t) => {
   t.same(childEnvironment({ PORT: '1', REDIS_HOST: undefined }, { REDIS_HOST: 'a', HOME: '/h' }), {
     PORT: '1',
     HOME: '/h',
+    ENV_FILE: 'none',
   });
+});
+
+void t.test('a file gives what the environment lacks', async (t) => {
+  const folder = t.testdir({
+    env: '# ours\nPORT=4000\nexport HOST="::1"\nTTS_COMMAND=\'say "x" # loudly\'\nMODEL=official\n',
+  });
+  const environment: Record<string, string | undefined> = {
+    ENV_FILE: `${folder}/env`,
+    PORT: '5000',
+    MODEL: '',
+  };
+  addEnvironmentFile(environment);
+  t.match(loadConfig(environment), {
+    ...{ port: 5000, host: '::1', model: 'small' },
+    speech: { ttsCommand: 'say "x" # loudly' },
+  });
+  t.throws(() => addEnvironmentFile({ ENV_FILE: `${folder}/none/env` }), {
+    code: 'CONFIG_INVALID',
+    message: 'none/env',
+  });
+  const none = { ENV_FILE: 'none' };
+  addEnvironmentFile(none);
+  t.same(none, { ENV_FILE: 'none' });
+});
+
+void t.test('names that resemble settings are named, with what may have been meant', async (t) => {
+  const doubts = doubtfulNames({
+    ...{ SESION_GRACE_SECONDS: '1', REDIS_PASWORD: 'hush', WS_IDLE_SECOND: '1', API_TOKENS: 'x' },
+    ...{ HOME: '/h', PATH: '/bin', HOSTNAME: 'h', LANG: 'C', REDIS_PORT: '1', POST: '1' },
+  });
+  t.same(doubts, [
+    'SESION_GRACE_SECONDS is no setting: did you mean SESSION_GRACE_SECONDS?',
+    'REDIS_PASWORD is no setting: did you mean REDIS_PASSWORD?',
+    'WS_IDLE_SECOND is no setting: did you mean WS_IDLE_SECONDS?',
+    'API_TOKENS is no setting: did you mean API_TOKEN?',
+  ]);
 });
 
 void t.test('the log hides secrets and queries', async (t) => {
