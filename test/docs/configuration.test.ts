@@ -1,11 +1,11 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { loadConfig, settingNames } from '../src/config.js';
-import { addEnvironmentFile } from '../src/environment.js';
-import { projectRoot } from '../src/paths.js';
-import { settingGroups, settings } from '../src/settings.js';
-import { staleConfigFiles } from '../scripts/config-files.js';
+import { loadConfig, settingNames } from '../../src/config.js';
+import { addEnvironmentFile } from '../../src/environment.js';
+import { projectRoot } from '../../src/paths.js';
+import { settingGroups, settings } from '../../src/settings.js';
+import { staleConfigFiles } from '../../scripts/config-files.js';
 
 t.test('docs/configuration.md and .env.example say what the settings say', async (t) => {
   t.same(staleConfigFiles(false), [], 'otherwise: npm run config -- --write');
