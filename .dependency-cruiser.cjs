@@ -7,7 +7,17 @@ module.exports = {
       comment: 'The API process never loads models or the addon.',
       severity: 'error',
       from: { path: '^src/' },
-      to: { path: '^(worker|native|weights|scripts|bench|test)/' },
+      to: { path: '^(worker|native|weights|scripts|bench|test|web)/' },
+    },
+    {
+      name: 'pages-know-the-client-only',
+      comment: 'What a browser runs knows the server by the typed client; types cost nothing.',
+      severity: 'error',
+      from: { path: '^web/' },
+      to: {
+        path: '^(src/(?!client/)|(worker|native|weights|scripts|bench|test)/)',
+        dependencyTypesNot: ['type-only'],
+      },
     },
     {
       name: 'only-the-app-knows-sessions',
@@ -50,7 +60,7 @@ module.exports = {
       name: 'engine-and-weights-stand-alone',
       severity: 'error',
       from: { path: '^(native|weights)/' },
-      to: { path: '^(src/(?!(errors|paths)\\.ts)|(worker|scripts|bench|test)/)' },
+      to: { path: '^(src/(?!(errors|paths)\\.ts)|(worker|scripts|bench|test|web)/)' },
     },
     {
       name: 'weights-know-no-engine',

@@ -5,7 +5,7 @@ export default tseslint.config(
   { ignores: ['dist/', 'build/', '.cache/', '.tap/', 'node_modules/', 'weights/training/'] },
   js.configs.recommended,
   {
-    files: ['**/*.ts'],
+    files: ['**/*.ts', '**/*.tsx'],
     extends: [tseslint.configs.recommendedTypeChecked],
     languageOptions: { parserOptions: { projectService: true } },
     rules: {

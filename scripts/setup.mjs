@@ -3,12 +3,13 @@
 import { createHash } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { filesUnder, isNodeNewEnough, onPath } from './files.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const cache = join(root, '.cache');
+const webOutput = join(root, 'dist', 'web') + sep;
 const bundledModel = 'small';
 const forTests = process.argv.includes('--tests');
 
@@ -63,11 +64,25 @@ const testPrograms = [
     apt: ['pocketsphinx', 'pocketsphinx-en-us'],
     brew: ['cmu-pocketsphinx'],
   },
+  {
+    anyOf: ['chromium', 'chromium-browser', 'google-chrome'],
+    apt: ['chromium'],
+    brew: ['chromium'],
+  },
+  { anyOf: ['a font with Chinese'], apt: ['fonts-wqy-microhei'], brew: [] },
+];
+
+/** Where Debian's packages put fonts that know Chinese; other systems have one of their own. */
+const chineseFonts = [
+  '/usr/share/fonts/truetype/wqy/wqy-microhei.ttc',
+  '/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc',
 ];
 
 /** Debian keeps the programs of a database server out of the PATH. */
 const isInstalled = (name) =>
   onPath(name) ||
+  (name === 'a font with Chinese' &&
+    (process.platform === 'darwin' || chineseFonts.some((font) => existsSync(font)))) ||
   (name === 'initdb' &&
     existsSync('/usr/lib/postgresql') &&
     readdirSync('/usr/lib/postgresql').length > 0);
@@ -119,6 +134,7 @@ function compileTypeScript() {
   if (existsSync(dist)) {
     // A deleted or moved source must not live on as a test or module of its own.
     for (const file of filesUnder(dist)) {
+      if (file.startsWith(webOutput)) continue;
       const source = join(root, file.slice(dist.length + 1)).replace(/\.js(\.map)?$/, '.ts');
       if (/\.js(\.map)?$/.test(file) && !existsSync(source)) rmSync(file);
     }
@@ -128,6 +144,20 @@ function compileTypeScript() {
     '-p',
     '.',
   ]);
+}
+
+function buildWeb() {
+  const sources = [
+    ...filesUnder(join(root, 'web')),
+    ...(existsSync(join(root, 'src', 'client')) ? filesUnder(join(root, 'src', 'client')) : []),
+    join(root, 'package-lock.json'),
+  ];
+  whenChanged('web', sources, join(webOutput, 'index.html'), () =>
+    run('building the web client', process.execPath, [
+      ...[join(root, 'node_modules', 'vite', 'bin', 'vite.js'), 'build', 'web'],
+      ...['--logLevel', 'warn'],
+    ]),
+  );
 }
 
 function buildAddon() {
@@ -158,5 +188,6 @@ checkNode();
 installPrograms();
 installDependencies();
 compileTypeScript();
+buildWeb();
 buildAddon();
 importBundledModel();

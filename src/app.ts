@@ -24,6 +24,7 @@ import { Orphans } from './task/orphans.js';
 import { tempFileRoutes } from './tempfile/routes.js';
 import { openTempFiles } from './tempfile/open.js';
 import type { TempFileStore } from './tempfile/store.js';
+import { webRoutes } from './web/routes.js';
 
 export interface AppOptions {
   readonly config: Config;
@@ -103,6 +104,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     await app.register(sessionRoutes, services);
   }
 
+  await app.register(webRoutes, { log });
   app.get('/livez', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
     const checks = Promise.all([data.isReady(), isReady?.() ?? true]).catch(() => [false]);

@@ -1,0 +1,7 @@
+import { chat } from './chat.js';
+import { common } from './common.js';
+import { errors } from './errors.js';
+import { operator } from './operator.js';
+import { studio } from './studio.js';
+
+export const en = { common, errors, chat, studio, operator };

@@ -1,0 +1,8 @@
+import type { en } from '../en/index.js';
+import { chat } from './chat.js';
+import { common } from './common.js';
+import { errors } from './errors.js';
+import { operator } from './operator.js';
+import { studio } from './studio.js';
+
+export const zh: typeof en = { common, errors, chat, studio, operator };

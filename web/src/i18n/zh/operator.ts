@@ -1,0 +1,5 @@
+import type { operator as english } from '../en/operator.js';
+
+export const operator: typeof english = {
+  title: '运维',
+};

@@ -1,0 +1,10 @@
+import { render } from 'preact';
+import { App } from './app.js';
+import { followLanguage } from './i18n/index.js';
+import './styles/index.css';
+import { followTheme } from './theme.js';
+
+followLanguage();
+followTheme();
+const root = document.getElementById('app');
+if (root !== null) render(<App />, root);
