@@ -22,3 +22,13 @@ export function isNodeNewEnough(version = process.versions.node) {
   const [major, minor] = version.split('.').map(Number);
   return major === 20 ? minor >= 19 : major === 22 ? minor >= 12 : major > 22;
 }
+
+/** System programs and the packages that bring them, per package manager. */
+export const programs = [
+  { anyOf: ['ffmpeg'], apt: ['ffmpeg'], brew: ['ffmpeg'] },
+  { anyOf: ['ffprobe'], apt: ['ffmpeg'], brew: ['ffmpeg'] },
+  { anyOf: ['redis-server'], apt: ['redis-server'], brew: ['redis'] },
+  { anyOf: ['c++', 'g++', 'clang++'], apt: ['g++'], brew: [] },
+  { anyOf: ['cmake', 'python3'], apt: ['cmake'], brew: ['cmake'] },
+  { anyOf: ['make', 'ninja'], apt: ['make'], brew: ['ninja'] },
+];

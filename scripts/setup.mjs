@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { filesUnder, isNodeNewEnough, onPath } from './files.mjs';
+import { filesUnder, isNodeNewEnough, onPath, programs } from './files.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const cache = join(root, '.cache');
@@ -43,16 +43,6 @@ function checkNode() {
     stop(`Node 20.19 or later is needed, this is ${process.version}; see https://nodejs.org`);
   }
 }
-
-/** System programs and the packages that bring them, per package manager. */
-const programs = [
-  { anyOf: ['ffmpeg'], apt: ['ffmpeg'], brew: ['ffmpeg'] },
-  { anyOf: ['ffprobe'], apt: ['ffmpeg'], brew: ['ffmpeg'] },
-  { anyOf: ['redis-server'], apt: ['redis-server'], brew: ['redis'] },
-  { anyOf: ['c++', 'g++', 'clang++'], apt: ['g++'], brew: [] },
-  { anyOf: ['cmake', 'python3'], apt: ['cmake'], brew: ['cmake'] },
-  { anyOf: ['make', 'ninja'], apt: ['make'], brew: ['ninja'] },
-];
 
 /** What the tests alone need: a second database, and programs that speak and listen. */
 const testPrograms = [

@@ -173,8 +173,8 @@ export function checkManifest(value: unknown, path: string): Manifest {
   return value;
 }
 
-/** Checks every file of a model folder against its manifest, sizes first. */
-export async function verifyModel(folder: string, signal?: AbortSignal): Promise<Manifest> {
+/** Checks that every file of a model folder is there and as long as its manifest says. */
+export async function checkSizes(folder: string): Promise<Manifest> {
   const manifest = await loadManifest(folder);
   for (const file of manifest.files) {
     const path = join(folder, file.path);
@@ -187,6 +187,12 @@ export async function verifyModel(folder: string, signal?: AbortSignal): Promise
       );
     }
   }
+  return manifest;
+}
+
+/** Checks every file of a model folder against its manifest, sizes first. */
+export async function verifyModel(folder: string, signal?: AbortSignal): Promise<Manifest> {
+  const manifest = await checkSizes(folder);
   for (const file of manifest.files) {
     const path = join(folder, file.path);
     if ((await hashFile(path, signal)) !== file.sha256) {

@@ -58,19 +58,48 @@ function followMaster({ servers, name, password }: SentinelConfig) {
   };
 }
 
+/** The oldest Redis that has all we use. */
+export const neededRedis = {
+  text: '6.2',
+  isOlder: (version: string) => {
+    const [major = 0, minor = 0] = version.split('.').map(Number);
+    return major < 6 || (major === 6 && minor < 2);
+  },
+};
+
+export interface RedisFacts {
+  readonly version: string;
+  /** Undefined where the server does not let us ask. */
+  readonly policy: string | undefined;
+  readonly appendOnly: string | undefined;
+  /** Its clock. */
+  readonly timeMs: number;
+}
+
+export async function readRedisFacts(redis: Redis): Promise<RedisFacts> {
+  const setting = async (name: string) =>
+    ((await redis.config('GET', name).catch(() => [])) as string[])[1];
+  const [, version = ''] = /redis_version:(\S+)/.exec(await redis.info('server')) ?? [];
+  const [seconds, microseconds] = await redis.time();
+  return {
+    version,
+    policy: await setting('maxmemory-policy'),
+    appendOnly: await setting('appendonly'),
+    timeMs: Number(seconds) * 1000 + Number(microseconds) / 1000,
+  };
+}
+
 /** Waits for the named Redis and says what is wrong with it, before anything depends on it. */
 export async function checkRedis(config: Config, log: Log, waitMs: number): Promise<void> {
   const redis = connectRedis(config, log.child({}, { level: 'silent' }));
   const late = sleep(waitMs, 'it does not answer', { ref: false });
   const asked = (async () => {
-    const version = /redis_version:(\d+)\.(\d+)/.exec(await redis.info('server'));
-    const [major, minor] = [Number(version?.[1]), Number(version?.[2])];
-    if (major < 6 || (major === 6 && minor < 2))
-      return `6.2 or later is needed, it is ${major}.${minor}`;
-    const policy = await redis.config('GET', 'maxmemory-policy').catch(() => []);
-    const kept = (policy as string[])[1];
-    if (kept !== undefined && kept !== 'noeviction') {
-      log.warn({ policy: kept }, 'Redis may evict tasks: set maxmemory-policy to noeviction');
+    const { version, policy } = await readRedisFacts(redis);
+    if (neededRedis.isOlder(version)) {
+      return `${neededRedis.text} or later is needed, it is ${version}`;
+    }
+    if (policy !== undefined && policy !== 'noeviction') {
+      log.warn({ policy }, 'Redis may evict tasks: set maxmemory-policy to noeviction');
     }
     return undefined;
   })().catch((error: unknown) => (error as Error).message);
