@@ -92,6 +92,12 @@ function checkCompiled() {
   return report('TypeScript', 'fail', message, 'npm run setup');
 }
 
+function checkWeb() {
+  if (existsSync(join(root, 'dist', 'web', 'index.html')))
+    return report('web client', 'ok', 'built');
+  report('web client', 'warn', 'it is not built: the API serves no pages', 'npm run setup');
+}
+
 /** What the engine is built with; not missed where it is built already. */
 function checkCompiler() {
   const needed = programs.filter(({ anyOf }) =>
@@ -166,7 +172,10 @@ if (!isCompiled) {
     const message = 'not found; it is needed unless REDIS_HOST names a Redis';
     report('redis-server', 'warn', message, installing('redis-server'));
   }
-} else if (isNodeNewEnough()) await checkService();
+} else {
+  checkWeb();
+  if (isNodeNewEnough()) await checkService();
+}
 
 const count = (level) => checks.filter((check) => check.level === level).length;
 const failed = count('fail');

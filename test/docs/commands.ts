@@ -1,6 +1,7 @@
 /** Commands that tests of their own run, and what shows that they do. */
 export const elsewhere: Record<string, { file: string; shows: RegExp }> = {
   start: { file: 'test/scripts/start.test.ts', shows: /start\('start'/ },
+  doctor: { file: 'test/scripts/doctor.test.ts', shows: /'doctor\.mjs'/ },
   demo: { file: 'test/scripts/start.test.ts', shows: /start\('demo'/ },
   workers: { file: 'test/scripts/workers.test.ts', shows: /'workers\.js'/ },
   engines: { file: 'test/scripts/engines.test.ts', shows: /'engines\.js'/ },
