@@ -3,11 +3,11 @@ import { type Config, loadConfig } from '../src/config.js';
 import { CodedError, codeOf } from '../src/errors.js';
 import { type Log, createLog } from '../src/log.js';
 import { cancelTask } from '../src/queue/cancel.js';
-import { type DeadTask, deadTasks, dropDead, knownDevices, requeue } from '../src/queue/dead.js';
-import { keys, queueOf } from '../src/queue/keys.js';
+import { type DeadTask, deadTasks, dropDead, findDead, requeue } from '../src/queue/dead.js';
+import { keys } from '../src/queue/keys.js';
+import { queueOverview } from '../src/queue/overview.js';
 import { runningServer } from '../src/queue/private-redis.js';
 import { type Redis, checkRedis, connectRedis } from '../src/queue/redis.js';
-import { readEntry } from '../src/task/schema.js';
 
 const usage = `npm run tasks -- queues                      what waits, runs and is dead, per queue
 npm run tasks -- cancel TASK_ID              cancels a task, whoever pushed it
@@ -25,37 +25,15 @@ interface Service {
 }
 
 async function queues({ redis, config }: Service): Promise<void> {
-  const running = new Map<string, string[]>();
-  for (const processing of await redis.zrange(keys.workers, '0', '-1')) {
-    const queue = queueOf(processing);
-    const lines = running.get(queue) ?? [];
-    running.set(queue, lines);
-    for (const raw of await redis.lrange(processing, 0, -1)) {
-      lines.push(await describeRunning(redis, raw));
+  const devices = await queueOverview(redis, config);
+  for (const { queue, status = 'no worker', waiting, dead, running } of devices) {
+    console.log(`${queue}  ${status}  ${waiting} waiting  ${dead} dead`);
+    for (const { taskId = 'unnamed', status = '-', progress = '-', ...more } of running) {
+      const { attempts = '-', worker } = more;
+      console.log(`  ${taskId}  ${status} ${progress} %  attempt ${attempts}  ${worker}`);
     }
   }
-  let isEmpty = true;
-  for (const gpuId of await knownDevices(redis, config)) {
-    const queue = keys.queue(config, gpuId);
-    const [status, waiting, dead] = await Promise.all([
-      redis.get(keys.gpuStatus(gpuId)),
-      redis.llen(queue),
-      redis.llen(keys.dead(queue)),
-    ]);
-    const lines = running.get(queue) ?? [];
-    if (status === null && waiting + dead + lines.length === 0) continue;
-    isEmpty = false;
-    console.log(`${queue}  ${status ?? 'no worker'}  ${waiting} waiting  ${dead} dead`);
-    for (const line of lines) console.log(`  ${line}`);
-  }
-  if (isEmpty) console.log('no worker, and no task');
-}
-
-async function describeRunning(redis: Redis, raw: string): Promise<string> {
-  const { taskId = 'unnamed' } = readEntry(raw);
-  const state = await redis.hmget(keys.state(taskId), 'status', 'progress', 'attempts', 'worker');
-  const [status, progress, attempts, worker] = state.map((value) => value ?? '-');
-  return `${taskId}  ${status} ${progress} %  attempt ${attempts}  ${worker}`;
+  if (devices.length === 0) console.log('no worker, and no task');
 }
 
 async function cancel({ redis, config }: Service, [taskId = '']: string[]): Promise<void> {
@@ -107,11 +85,7 @@ async function drop(service: Service, [id = '']: string[]): Promise<void> {
 }
 
 async function find({ redis, config }: Service, id: string): Promise<DeadTask[]> {
-  const all = await deadTasks(redis, config);
-  if (id === '--all') return all;
-  const found = all.find((dead) => dead.id === id) ?? all.find(({ task_id }) => task_id === id);
-  if (found !== undefined) return [found];
-  throw new CodedError('NOT_FOUND', `no dead task is "${id}": "dead list" shows them`);
+  return id === '--all' ? deadTasks(redis, config) : [await findDead(redis, config, id)];
 }
 
 type Command = (service: Service, args: string[]) => Promise<void>;

@@ -16,6 +16,7 @@ import { limitHttp, serverOptions, tellFailure } from './limit/http.js';
 import { trustedRequests } from './limit/trusted.js';
 import type { Log } from './log.js';
 import type { Redis } from './queue/redis.js';
+import { operatorRoutes } from './ops/routes.js';
 import { roleRoutes } from './role/routes.js';
 import { openData, openSessionServices } from './services.js';
 import { sessionRoutes } from './session/routes.js';
@@ -91,6 +92,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(accountRoutes, { prefix: '/api', ...data });
   await app.register(roleRoutes, { prefix: '/api/roles', ...data, files: store });
   await app.register(conversationRoutes, { prefix: '/api/conversations', ...data });
+  await app.register(operatorRoutes, { prefix: '/api/operator', config, redis });
   if (redis === undefined) {
     app.get('/ws*', () => {
       throw new CodedError('REDIS_UNAVAILABLE', 'sessions need a Redis: set REDIS_HOST');

@@ -48,6 +48,8 @@ export interface Config {
   readonly dataFolder: string;
   readonly logLevel: Settings['LOG_LEVEL'];
   readonly apiToken: string | undefined;
+  /** Opens the operator API and the metrics. */
+  readonly operatorToken: string | undefined;
   readonly tempFiles: {
     /** Where they lie when not in a bucket. */
     readonly folder: string;
@@ -241,6 +243,7 @@ function buildConfig(raw: Settings): Config {
     dataFolder,
     logLevel: raw.LOG_LEVEL,
     apiToken: raw.API_TOKEN,
+    operatorToken: raw.OPERATOR_TOKEN,
     tempFiles: {
       ...placeOfFiles(raw, dataFolder),
       expiryMs: raw.TEMP_FILE_EXPIRY * 3_600_000,

@@ -49,12 +49,12 @@ const databasePassword = /^postgres(?:ql)?:\/\/[^/@]*:([^/]+)@/;
 
 /** The values of a configuration that are nobody's business. */
 export function secretsOf(config: Config): string[] {
-  const { apiToken, redis, account, providers, databaseUrl, tempFiles } = config;
+  const { apiToken, operatorToken, redis, account, providers, databaseUrl, tempFiles } = config;
   const [, password] = databasePassword.exec(databaseUrl) ?? [];
   const { dashscope, openai } = providers;
   const bucket = tempFiles.s3?.credentials;
   return [
-    ...[apiToken, redis.password, redis.sentinels?.password, account.jwtSecret],
+    ...[apiToken, operatorToken, redis.password, redis.sentinels?.password, account.jwtSecret],
     ...[dashscope.apiKey, openai.apiKey, bucket?.accessKeyId, bucket?.secretAccessKey],
     ...(password === undefined ? [] : [password, safelyDecoded(password)]),
   ].filter((secret) => secret !== undefined && secret.length >= 4) as string[];

@@ -1,9 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive } from '../alive.js';
 import type { Config } from '../config.js';
-import { CodedError } from '../errors.js';
-import type { Redis } from '../queue/redis.js';
+import { type Redis, inTime } from '../queue/redis.js';
 import { FleetCounts, countsPrefix } from './counts.js';
 import { type Traits, differences } from './traits.js';
 
@@ -56,10 +54,6 @@ for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   if redis.call('SISMEMBER', ARGV[1] .. name, ARGV[2]) == 1 then return name end
 end
 return ''`;
-
-/** How long a Redis that does not answer is waited for. */
-const answerMs = 5000;
-const tooLate = Symbol('too late');
 
 export interface FleetTimes {
   readonly beatMs?: number;
@@ -129,7 +123,7 @@ export class Fleet {
   async hold(what: string): Promise<string> {
     const { holders, processes } = fleetKeys;
     return String(
-      await this.answer(this.#redis.eval(holdScript, 2, holders, processes, what, this.name)),
+      await inTime(this.#redis.eval(holdScript, 2, holders, processes, what, this.name)),
     );
   }
 
@@ -143,30 +137,22 @@ export class Fleet {
       holderScript,
       ...[1, fleetKeys.processes, fleetKeys.live(''), sessionId],
     );
-    return String(await this.answer(asked)) || undefined;
+    return String(await inTime(asked)) || undefined;
   }
 
   async traitsOf(name: string): Promise<Traits | undefined> {
-    const text = await this.answer(this.#redis.hget(fleetKeys.traits, name));
+    const text = await inTime(this.#redis.hget(fleetKeys.traits, name));
     return text === null ? undefined : (JSON.parse(text) as Traits);
   }
 
   /** In what this process cannot work with the others that live; nothing when it can. */
   async misfits(own: Traits): Promise<string[]> {
     const found: string[] = [];
-    for (const { name, isDead } of await this.answer(this.beat())) {
+    for (const { name, isDead } of await inTime(this.beat())) {
       const other = isDead ? undefined : await this.traitsOf(name);
       if (other !== undefined) found.push(...differences(own, other));
     }
     return [...new Set(found)];
-  }
-
-  /** A Redis that is away answers when it is back; nobody should wait that long. */
-  async answer<T>(asked: Promise<T>): Promise<T> {
-    const late = sleep(answerMs, tooLate, { ref: false });
-    const first = await Promise.race([asked, late]);
-    if (first !== tooLate) return first;
-    throw new CodedError('REDIS_UNAVAILABLE', 'Redis does not answer: try again later');
   }
 
   #isDead(name: string, silentMs: number): boolean {

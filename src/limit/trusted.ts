@@ -33,15 +33,16 @@ export function trustedRequests(
   void look();
   redis?.once('ready', () => void look());
   return async ({ headers }) => {
-    if (apiToken !== undefined && same(headers.authorization, `Bearer ${apiToken}`)) return true;
+    if (apiToken !== undefined && sameSecret(headers.authorization, `Bearer ${apiToken}`)) return true;
     const given = headers[workerKeyHeader];
     if (typeof given !== 'string') return false;
-    if (!same(given, workerKey)) await look();
-    return same(given, workerKey);
+    if (!sameSecret(given, workerKey)) await look();
+    return sameSecret(given, workerKey);
   };
 }
 
-function same(given: string | undefined, expected: string | undefined): boolean {
+/** In constant time for secrets of one length. */
+export function sameSecret(given: string | undefined, expected: string | undefined): boolean {
   if (given === undefined || expected === undefined) return false;
   const [a, b] = [Buffer.from(given), Buffer.from(expected)];
   return a.length === b.length && timingSafeEqual(a, b);

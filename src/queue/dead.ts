@@ -69,6 +69,14 @@ export async function deadTasks(redis: Redis, config: Config): Promise<DeadTask[
   return lists.flat();
 }
 
+/** The one with this id, or else the newest of the task of that name; throws NOT_FOUND. */
+export async function findDead(redis: Redis, config: Config, id: string): Promise<DeadTask> {
+  const all = await deadTasks(redis, config);
+  const found = all.find((dead) => dead.id === id) ?? all.find(({ task_id }) => task_id === id);
+  if (found !== undefined) return found;
+  throw new CodedError('NOT_FOUND', `no dead task is "${id.slice(0, 200)}": list them anew`);
+}
+
 const foreign = {
   ...{ task_id: '', code: 'INTERNAL', error: 'this is no entry of this server', at: '' },
   incomplete: true,

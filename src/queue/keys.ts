@@ -24,6 +24,14 @@ export const keys = {
   fileOwner: (fileId: string) => `file_owner:${fileId}`,
   /** What workers show the API to be known as such. */
   workerKey: 'worker_key',
+  /** Hash: what became of all tasks so far; its names are those of prelude.lua. */
+  totals: 'task_totals',
+  /** Hash: what became of the tasks that ended in a minute (since 1970); kept for two days. */
+  minute: (minute: number) => `task_minute:${minute}`,
+  /** List: the last tasks that failed, newest first, as JSON. */
+  failures: 'task_failures',
+  /** What a worker tells of its device, as JSON. */
+  gpuInfo: (gpuId: number) => `gpu_info:${gpuId}`,
   /** Channel on which tasks are cancelled. */
   control: 'task_control',
 } as const;

@@ -7,7 +7,8 @@ import { cancelledHead, failedUpdate } from '../task/update.js';
 import { keys, queueOf, workerOf } from './keys.js';
 import { type Redis, runVerb } from './redis.js';
 import { deadEntry } from './dead.js';
-import { heartbeatMs, stateFields } from './worker-queue.js';
+import { stateFields } from './fields.js';
+import { heartbeatMs } from './worker-queue.js';
 
 /** A list whose worker has been silent for this long and that is empty is forgotten. */
 const forgetMs = 24 * heartbeatMs;

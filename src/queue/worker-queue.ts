@@ -15,6 +15,7 @@ import {
 } from '../task/update.js';
 import { cancelTask, readControl } from './cancel.js';
 import { deadEntry } from './dead.js';
+import { type WorkFacts, stateFields } from './fields.js';
 import { keys } from './keys.js';
 import { type Redis, connectRedis, patiently, runVerb, willPass } from './redis.js';
 
@@ -43,15 +44,6 @@ export interface Claim {
 /** What became of a step on a claimed task. */
 type Outcome = 'done' | 'cancelled' | 'lost';
 
-/** The state hash of a task, as far as an update says. */
-export function stateFields(update: TaskUpdate, extra: Record<string, string> = {}): string[] {
-  const fields: Record<string, string> = { ...extra, updated_at: update.timestamp };
-  for (const [name, value] of Object.entries(update)) {
-    if (name !== 'timestamp') fields[name] = String(value);
-  }
-  return Object.entries(fields).flat();
-}
-
 /** One worker's side of a queue: takes entries, keeps them leased, ends each exactly once. */
 export class WorkerQueue {
   readonly queue: string;
@@ -68,6 +60,8 @@ export class WorkerQueue {
   readonly #gpuId: number;
   readonly #log: Log;
   #status: 'idle' | 'busy' | undefined;
+  /** When the device began the work that is not counted yet. */
+  #busySince: number | undefined;
   #heart: NodeJS.Timeout | undefined;
   #lastBeat = 0;
   #stopping = false;
@@ -107,8 +101,14 @@ export class WorkerQueue {
 
   async #beat(): Promise<void> {
     if (this.#status === undefined) return;
-    await this.redis
-      .multi()
+    const at = performance.now();
+    const busySeconds = this.#busySince === undefined ? 0 : (at - this.#busySince) / 1000;
+    this.#busySince = this.#status === 'busy' ? at : undefined;
+    const beat = this.redis.multi();
+    if (busySeconds > 0) {
+      beat.hincrbyfloat(keys.totals, `busy:${this.#gpuId}`, busySeconds.toFixed(3));
+    }
+    await beat
       .set(keys.gpuStatus(this.#gpuId), this.#status, 'EX', presenceSeconds)
       .zadd(keys.workers, Date.now(), this.processing)
       .zadd(keys.gpus, Date.now(), this.#gpuId)
@@ -285,9 +285,9 @@ export class WorkerQueue {
   }
 
   /** False when the task is no longer ours, or cancelled: its signal tells which. */
-  async complete(claim: Claim, videoFileId: string): Promise<boolean> {
+  async complete(claim: Claim, videoFileId: string, facts: WorkFacts = {}): Promise<boolean> {
     const update = completedUpdate(claim.entry, videoFileId);
-    return (await this.#finish(claim, update, '')) === 'done';
+    return (await this.#finish(claim, update, '', facts)) === 'done';
   }
 
   /**
@@ -298,18 +298,20 @@ export class WorkerQueue {
     claim: Claim,
     progress: number,
     error: CodedError,
-    breaksWorkers = false,
+    { breaksWorkers = false, facts = {} }: { breaksWorkers?: boolean; facts?: WorkFacts } = {},
   ): Promise<boolean> {
     const update = failedUpdate(claim.entry, progress, error.code, error.message);
     const isBuried = breaksWorkers || error.code === 'TASK_MALFORMED';
     const buried = isBuried ? deadEntry(Buffer.from(claim.raw), update, this.worker) : '';
-    const outcome = await this.#finish(claim, update, buried);
+    const outcome = await this.#finish(claim, update, buried, facts);
     if (outcome !== 'cancelled') return outcome === 'done';
-    return this.fail(claim, progress, new CodedError('TASK_CANCELLED', cancelledMessage));
+    const cancelled = new CodedError('TASK_CANCELLED', cancelledMessage);
+    return this.fail(claim, progress, cancelled, { facts });
   }
 
-  #finish(claim: Claim, update: TaskUpdate, buried: string): Promise<Outcome> {
-    return this.#own('finish', claim, this.#sending(update, [buried]), [keys.dead(this.queue)]);
+  #finish(claim: Claim, update: TaskUpdate, buried: string, facts: WorkFacts): Promise<Outcome> {
+    const sending = this.#sending(update, [buried], facts);
+    return this.#own('finish', claim, sending, [keys.dead(this.queue)]);
   }
 
   /** Puts a claimed task back at the head of its queue, for another worker; ends a cancelled one. */
@@ -322,11 +324,11 @@ export class WorkerQueue {
     return [this.#config.tasks.stateMs, this.#config.progressChannel, cancelledHead(taskId)];
   }
 
-  #sending(update: TaskUpdate, between: string[]): (string | number)[] {
+  #sending(update: TaskUpdate, between: string[], facts: WorkFacts = {}): (string | number)[] {
     return [
       ...[this.#config.tasks.stateMs, this.#config.progressChannel, JSON.stringify(update)],
       ...between,
-      ...stateFields(update),
+      ...stateFields(update, facts),
     ];
   }
 

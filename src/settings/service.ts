@@ -81,6 +81,13 @@ export const server = {
         'when set (16 characters or more), every request for temp files must carry it as a bearer token',
     }),
   ),
+  OPERATOR_TOKEN: Type.Optional(
+    Type.String({
+      ...token,
+      description:
+        'when set (16 characters or more), the operator API and the metrics want it as a bearer token; without it they answer only at the machine itself ([operations.md](operations.md#who-may-ask))',
+    }),
+  ),
   SHUTDOWN_SECONDS: Type.Number({
     ...range(0.1, 3600, 10),
     description: 'time that running work gets when the server stops',

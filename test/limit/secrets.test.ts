@@ -25,6 +25,7 @@ void t.test('a full run leaves no secret in the log', async (t) => {
     DASHSCOPE_API_KEY: 'sk-dashscope-key-of-this-test',
     JWT_SECRET: 'the signing secret of this very test',
     REDIS_PASSWORD: 'right-redis-word',
+    OPERATOR_TOKEN: 'the-operator-of-this-test',
   };
   const config = redis.config({
     ...keys,
@@ -59,6 +60,9 @@ void t.test('a full run leaves no secret in the log', async (t) => {
   const refresh = String(login['refresh_token']);
   await client.get('/api/account?token=a-token-in-a-query');
   await new Client(url, `${access}broken`).get('/api/account');
+  const operator = new Client(url, keys.OPERATOR_TOKEN);
+  t.equal((await operator.get('/api/operator/status')).status, 200);
+  await new Client(url, 'a-wrong-operator-token').get('/api/operator/status');
   await upload(url, tone(0.2), 'a.wav', 'file', { authorization: `Bearer ${access}` });
 
   const socket = await SocketClient.connect(`${url}/ws?mode=voice&token=${access}`);
@@ -88,7 +92,12 @@ void t.test('a full run leaves no secret in the log', async (t) => {
   const secrets = {
     ...keys,
     ...{ password: person.password, wrong: wrong.password, access, refresh, resume },
-    ...{ query: 'a-token-in-a-query', bad: 'bad-token-in-a-query', redis: 'wrong-redis-word' },
+    ...{
+      operator: 'a-wrong-operator-token',
+      query: 'a-token-in-a-query',
+      bad: 'bad-token-in-a-query',
+      redis: 'wrong-redis-word',
+    },
     ...{
       database: 'p%40ss-word',
       decoded: 'p@ss-word',

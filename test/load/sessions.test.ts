@@ -86,7 +86,7 @@ async function leftInRedis({ client }: RunningRedis): Promise<string[]> {
   const last = await Promise.all(states.map((name) => client.hget(name, 'last')));
   const open = states.filter((_, i) => !/"status":"(completed|failed)"/.test(last[i] ?? ''));
   const known =
-    /^(task:|gpu_status:\d+$|task_(gpus|workers|turn|recovery_turn|orphans)$|tasks_of:|worker_key$|conversation_history:)/;
+    /^(task:|gpu_status:\d+$|task_(gpus|workers|turn|recovery_turn|orphans|totals|failures)$|task_minute:\d+$|tasks_of:|worker_key$|conversation_history:)/;
   return [...open, ...names.filter((name) => !known.test(name))].sort();
 }
 

@@ -1,5 +1,5 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { isAlive } from '../../src/alive.js';
 import type { Config } from '../../src/config.js';
 import { CodedError, type ErrorCode } from '../../src/errors.js';
@@ -10,8 +10,9 @@ import { keepLease } from '../claim/lease.js';
 import type { VideoEncoder } from '../media/index.js';
 import { Reporter } from '../report/reporter.js';
 import type { ClipEngine } from './engine.js';
+import { StageClock } from './stages.js';
 import { type DownloadOptions, Transfers, fileNotFound } from './transfer.js';
-import { type VideoStage, makeVideo } from './video.js';
+import { type VideoResult, type VideoStage, makeVideo } from './video.js';
 import { Watchdog } from './watchdog.js';
 
 /** Why work on a task was cut short. */
@@ -64,6 +65,7 @@ export async function runJob(claim: Claim, context: JobContext): Promise<CodedEr
   const signal = AbortSignal.any([lost.signal, shutdown, claim.cancelled]);
   const lease = keepLease(queue, claim, config.tasks.leaseMs, log, onLost);
   const reporter = new Reporter(queue, claim, onLost);
+  const clock = new StageClock();
   const folder = join(context.folder, `task-${claim.token.replace(/[^A-Za-z0-9-]/g, '_')}`);
   try {
     const { task, problem } = claim.entry;
@@ -74,11 +76,18 @@ export async function runJob(claim: Claim, context: JobContext): Promise<CodedEr
       if (!(await queue.mayUse(claim, id))) throw fileNotFound(options.role, id);
       await transfers.download(id, path, options);
     };
-    const video = await makeVideoOf(task, folder, fetch, reporter, context, signal);
-    const videoId = await transfers.upload(video, 'video.mp4', claim.videoId);
+    const path = join(folder, 'video.mp4');
+    const made = await makeVideoOf(task, path, fetch, { reporter, clock, ...context }, signal);
+    clock.enter('upload');
+    const videoId = await transfers.upload(path, 'video.mp4', claim.videoId);
+    clock.leave();
     await reporter.close();
-    if (await queue.complete(claim, videoId)) {
-      log.info({ video: videoId }, 'task completed');
+    const { frames, seconds: videoSeconds } = made;
+    const came = { frames: String(frames), video_seconds: videoSeconds.toFixed(3) };
+    if (await queue.complete(claim, videoId, { ...clock.facts(), ...came })) {
+      const { attempt } = claim;
+      const seconds = clock.seconds();
+      log.info({ video: videoId, attempt, frames, videoSeconds, seconds }, 'task completed');
     } else {
       await transfers.delete(videoId);
       signal.throwIfAborted();
@@ -87,30 +96,32 @@ export async function runJob(claim: Claim, context: JobContext): Promise<CodedEr
     return undefined;
   } catch (error) {
     await reporter.close();
-    return await end(error, claim, reporter.progress, { ...context, log }, signal);
+    clock.leave();
+    return await end(error, claim, reporter.progress, { ...context, log, clock }, signal);
   } finally {
     lease.stop();
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-/** The path of the finished video. */
+/** Makes the video at `outPath`. */
 async function makeVideoOf(
   task: Task,
-  folder: string,
+  outPath: string,
   fetch: Fetch,
-  reporter: Reporter,
-  { config, engine, encoder, log }: JobContext,
+  context: JobContext & { readonly reporter: Reporter; readonly clock: StageClock },
   signal: AbortSignal,
-): Promise<string> {
+): Promise<VideoResult> {
+  const { config, engine, encoder, log, reporter, clock } = context;
+  const folder = dirname(outPath);
   const { maxBytes } = config.tempFiles;
   const tell = (stage: 'downloading' | VideoStage, percent: number, message: string) => {
+    clock.enter(stage);
     const [from, to] = scale[stage];
     reporter.update(stage, from + ((to - from) * percent) / 100, message);
   };
   const imagePath = join(folder, 'image');
   const audioPath = join(folder, 'audio');
-  const outPath = join(folder, 'video.mp4');
   tell('downloading', 0, 'fetching the picture and the sound');
   await fetch(task.ref_image_id, imagePath, {
     role: 'ref_image_id',
@@ -144,7 +155,7 @@ async function makeVideoOf(
   const { frames, seed, face, milliseconds } = result;
   log.info({ frames, seed: String(seed), face, milliseconds }, 'rendered');
   reporter.update('merging_audio', 97, 'storing the video');
-  return outPath;
+  return result;
 }
 
 /** What becomes of a task whose work did not end with a video; a failure that is fatal to us. */
@@ -152,7 +163,7 @@ async function end(
   error: unknown,
   claim: Claim,
   progress: number,
-  { config, queue, log }: JobContext,
+  { config, queue, log, clock }: JobContext & { readonly clock: StageClock },
   signal: AbortSignal,
 ): Promise<CodedError | undefined> {
   const fatal = error instanceof CodedError && fatalCodes.has(error.code) ? error : undefined;
@@ -172,11 +183,14 @@ async function end(
     return fatal;
   }
   const failure = codedFailure(interruption);
-  const told = await queue.fail(claim, progress, failure, fatal !== undefined);
-  log.warn(
-    { err: failure.code === 'INTERNAL' ? error : undefined, code: failure.code, told },
-    failure.message,
-  );
+  const told = await queue.fail(claim, progress, failure, {
+    breaksWorkers: fatal !== undefined,
+    facts: clock.facts(),
+  });
+  const { code } = failure;
+  const { attempt } = claim;
+  const err = code === 'INTERNAL' ? error : undefined;
+  log.warn({ err, code, attempt, told, seconds: clock.seconds() }, failure.message);
   return fatal;
 }
 

@@ -37,5 +37,9 @@ redis.call('SET', lease, token, 'PX', lease_ms)
 redis.call('HDEL', suspects, fingerprint)
 redis.call('HDEL', state, 'position')
 redis.call('HSET', state, 'token', token, 'fingerprint', fingerprint)
+local queued_at = attempt == 1 and redis.call('HGET', state, 'queued_at')
+if queued_at then
+  redis.call('HSET', state, 'seconds_waiting', string.format('%.3f', now() - queued_at))
+end
 publish(state, channel, state_ms, message, {unpack(ARGV, 9)})
 return {'claimed', attempt, tries(state)}

@@ -25,13 +25,90 @@ local function abandon(state)
   redis.call('HSET', state, 'token', '')
 end
 
--- `message` is a JSON object; it gets the number of the attempt and a growing `seq`.
+-- Seconds since 1970, to the millisecond.
+local function now()
+  local time = redis.call('TIME')
+  return string.format('%.3f', time[1] + time[2] / 1000000)
+end
+
+-- Counters that only grow, for as long as this Redis lives. Somebody else's key of that name must
+-- not keep a task from its end, here and below: hence pcall.
+local function tally(name, by) redis.pcall('HINCRBYFLOAT', 'task_totals', name, by) end
+
+local stages = { 'waiting', 'downloading', 'face_detecting', 'inference', 'merging_audio', 'upload' }
+local bounds = { 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600 }
+-- How long minutes and failures are kept.
+local kept_seconds = 48 * 3600
+
+-- Counts the end of a task. `known`: status, code, error, at, task_id, session_id, attempts, queue,
+-- worker, video_seconds, frames and the seconds of its stages, as far as they are known.
+local function count_end(known)
+  local is_cancelled = known.code == 'TASK_CANCELLED'
+  local outcome = is_cancelled and 'cancelled' or known.status
+  tally('ended:' .. outcome, 1)
+  local seconds = {}
+  for i, stage in ipairs(stages) do
+    local spent = tonumber(known['seconds_' .. stage])
+    if spent then
+      seconds[stage] = spent
+      local bucket = 1
+      while bounds[bucket] and spent > bounds[bucket] do bucket = bucket + 1 end
+      tally('stage:' .. stage .. ':' .. bucket, 1)
+      tally('stage:' .. stage .. ':sum', spent)
+    end
+  end
+  local minute = 'task_minute:' .. math.floor(redis.call('TIME')[1] / 60)
+  redis.pcall('HINCRBY', minute, outcome, 1)
+  local video = outcome == 'completed' and tonumber(known.video_seconds)
+  if video then
+    tally('frames', tonumber(known.frames) or 0)
+    tally('video_seconds', video)
+    tally('render_seconds', seconds.inference or 0)
+    redis.pcall('HINCRBYFLOAT', minute, 'video_seconds', video)
+    redis.pcall('HINCRBYFLOAT', minute, 'render_seconds', seconds.inference or 0)
+  end
+  redis.pcall('EXPIRE', minute, kept_seconds)
+  if outcome ~= 'failed' then return end
+  local code = string.match(known.code or '', '^[A-Z_]+$') or 'INTERNAL'
+  -- Workers of another make may say anything.
+  local names = redis.pcall('HLEN', 'task_totals')
+  if #code <= 40 and type(names) == 'number' and names < 1000 then tally('code:' .. code, 1) end
+  local failure = cjson.encode({
+    task_id = known.task_id or '', session_id = known.session_id or '', code = code,
+    error = string.sub(known.error or '', 1, 1000), at = known.at or '',
+    attempt = tonumber(known.attempts) or 0,
+    queue = known.queue or nil, worker = known.worker or nil,
+  })
+  redis.pcall('LPUSH', 'task_failures', failure)
+  redis.pcall('LTRIM', 'task_failures', 0, 499)
+  redis.pcall('EXPIRE', 'task_failures', kept_seconds)
+end
+
+local end_fields = {
+  'status', 'code', 'error', 'updated_at', 'task_id', 'session_id', 'attempts', 'queue', 'worker',
+  'video_seconds', 'frames',
+}
+for _, stage in ipairs(stages) do end_fields[#end_fields + 1] = 'seconds_' .. stage end
+
+local function count_end_of(state)
+  local known = {}
+  for i, value in ipairs(redis.call('HMGET', state, unpack(end_fields))) do
+    known[end_fields[i]] = value
+  end
+  known.at = known.updated_at
+  count_end(known)
+end
+
+-- `message` is a JSON object; it gets the number of the attempt and a growing `seq`. Whatever ends
+-- a task comes through here with its last message, once, and is counted.
 local function record(state, state_ms, message, fields)
+  local was_over = is_terminal(redis.call('HGET', state, 'status'))
   local seq = redis.call('HINCRBY', state, 'seq', 1)
   local attempt = redis.call('HGET', state, 'attempts') or '0'
   local full = string.sub(message, 1, -2) .. ',"attempt":' .. attempt .. ',"seq":' .. seq .. '}'
   redis.call('HSET', state, 'last', full, unpack(fields))
   redis.call('PEXPIRE', state, state_ms)
+  if not was_over and is_terminal(redis.call('HGET', state, 'status')) then count_end_of(state) end
   return full
 end
 
@@ -53,6 +130,7 @@ end
 local function bury(dead, entry, attempts)
   redis.call('LPUSH', dead, extended(entry, '"attempts":' .. attempts))
   redis.call('LTRIM', dead, 0, 9999)
+  tally('buried', 1)
 end
 
 local function fields_of(message)

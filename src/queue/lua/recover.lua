@@ -47,4 +47,5 @@ if tries(state) >= tonumber(max_attempts) and not is_over then
 end
 redis.call('LPUSH', queue, raw)
 if not is_over then abandon(state) end
+tally('recovered', 1)
 return 'requeued'

@@ -39,5 +39,6 @@ end
 forget(state)
 redis.call('RPUSH', device.queue, raw)
 redis.call('HSET', state, 'ticket', ticket, 'raw', raw, 'queue', device.queue, 'gpu', device.id)
+redis.call('HSET', state, 'queued_at', now())
 publish_place(state, channel, state_ms, message, device.waiting)
 return {'queued', tostring(device.id), tostring(device.waiting)}

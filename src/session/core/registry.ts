@@ -5,6 +5,7 @@ import { type TaskUpdate, isEnd } from '../../task/update.js';
 import { CodedError } from '../../errors.js';
 
 import { keys as queueKeys, workerKeyHeader } from '../../queue/keys.js';
+import { inTime } from '../../queue/redis.js';
 import { type Passage, relayHeader } from '../socket/relay.js';
 import { OwnedFiles, type Ownership } from './files.js';
 import type { SessionServices } from '../services.js';
@@ -99,7 +100,7 @@ export class Registry implements Ownership {
   async add(sessionId: string): Promise<OwnedFiles> {
     this.#known.add(sessionId);
     try {
-      await this.fleet.answer(this.services.redis.sadd(keys.live(this.process), sessionId));
+      await inTime(this.services.redis.sadd(keys.live(this.process), sessionId));
     } catch (error) {
       this.#known.delete(sessionId);
       throw error;
@@ -128,7 +129,7 @@ export class Registry implements Ownership {
     let holder = await ask();
     if (holder === undefined || holder === this.process) return;
     // its end may not have been noticed yet
-    await this.fleet.answer(this.round());
+    await inTime(this.round());
     holder = await ask();
     if (holder !== undefined && holder !== this.process) throw new HeldElsewhere(holder);
   }
@@ -144,9 +145,9 @@ export class Registry implements Ownership {
     }
     const { redis } = this.services;
     const pass = randomUUID();
-    await this.fleet.answer(redis.set(keys.pass(pass), address, 'PX', passMs));
+    await inTime(redis.set(keys.pass(pass), address, 'PX', passMs));
     // as a worker, this process is not counted as one client there
-    const workerKey = await this.fleet.answer(redis.get(queueKeys.workerKey));
+    const workerKey = await inTime(redis.get(queueKeys.workerKey));
     return {
       url,
       headers: {
@@ -158,7 +159,7 @@ export class Registry implements Ownership {
 
   /** The address of the client that another process carries on; undefined for anybody else. */
   async takePass(pass: string): Promise<string | undefined> {
-    const address = await this.fleet.answer(this.services.redis.getdel(keys.pass(pass)));
+    const address = await inTime(this.services.redis.getdel(keys.pass(pass)));
     return address ?? undefined;
   }
 

@@ -1,0 +1,103 @@
+import { type Static, Type } from 'typebox';
+import { Value } from 'typebox/value';
+import type { Config } from '../config.js';
+import { readEntry } from '../task/schema.js';
+import { knownDevices } from './dead.js';
+import { keys, queueOf, workerOf } from './keys.js';
+import type { Redis } from './redis.js';
+
+/** A task that a worker holds. */
+export interface RunningTask {
+  /** Undefined when the entry names none. */
+  readonly taskId: string | undefined;
+  readonly worker: string;
+  /** What its state says, once it was claimed. */
+  readonly status: string | undefined;
+  readonly progress: number | undefined;
+  readonly attempts: number | undefined;
+}
+
+/** What workers tell of their devices, as far as anybody looks at it here. */
+const deviceInfo = Type.Object({
+  worker: Type.Optional(Type.String()),
+  model: Type.Optional(Type.String()),
+  provider: Type.Optional(Type.String()),
+  simulated: Type.Optional(Type.Boolean()),
+});
+
+/** One device and what is in its queue. */
+export interface DeviceQueue {
+  readonly id: number;
+  readonly queue: string;
+  /** As its worker says; undefined without a live one. */
+  readonly status: string | undefined;
+  readonly info: Static<typeof deviceInfo> | undefined;
+  readonly waiting: number;
+  readonly dead: number;
+  readonly running: readonly RunningTask[];
+}
+
+/** The devices that have a worker, or anything in their queue, by id. */
+export async function queueOverview(redis: Redis, config: Config): Promise<DeviceQueue[]> {
+  const [ids, running] = await Promise.all([knownDevices(redis, config), runningTasks(redis)]);
+  const reading = redis.pipeline();
+  for (const id of ids) {
+    const queue = keys.queue(config, id);
+    reading.get(keys.gpuStatus(id)).get(keys.gpuInfo(id));
+    reading.llen(queue).llen(keys.dead(queue));
+  }
+  // A key of such a name that is something else has nothing to tell.
+  const values = ((await reading.exec()) ?? []).map(([error, value]) => (error ? null : value));
+  const devices = ids.map((id, i) => {
+    const [status, info, waiting, dead] = values.slice(4 * i, 4 * i + 4);
+    const queue = keys.queue(config, id);
+    return {
+      ...{ id, queue, running: running.get(queue) ?? [] },
+      status: typeof status === 'string' ? status : undefined,
+      info: typeof info === 'string' ? readInfo(info) : undefined,
+      waiting: Number(waiting ?? 0),
+      dead: Number(dead ?? 0),
+    };
+  });
+  return devices.filter(
+    ({ status, waiting, dead, running }) =>
+      status !== undefined || waiting + dead + running.length > 0,
+  );
+}
+
+/** By queue. */
+async function runningTasks(redis: Redis): Promise<Map<string, RunningTask[]>> {
+  const found = new Map<string, RunningTask[]>();
+  for (const processing of await redis.zrange(keys.workers, '0', '-1')) {
+    const queue = queueOf(processing);
+    const tasks = found.get(queue) ?? [];
+    found.set(queue, tasks);
+    for (const raw of await redis.lrange(processing, 0, -1)) {
+      const { taskId } = readEntry(raw);
+      tasks.push({ taskId, worker: workerOf(processing), ...(await stateOf(redis, taskId)) });
+    }
+  }
+  return found;
+}
+
+async function stateOf(
+  redis: Redis,
+  taskId = '',
+): Promise<Pick<RunningTask, 'status' | 'progress' | 'attempts'>> {
+  const known = await redis.hmget(keys.state(taskId), 'status', 'progress', 'attempts');
+  const [status, progress, attempts] = known.map((value) => value ?? undefined);
+  return {
+    status,
+    progress: progress === undefined ? undefined : Number(progress),
+    attempts: attempts === undefined ? undefined : Number(attempts),
+  };
+}
+
+function readInfo(text: string): DeviceQueue['info'] {
+  try {
+    const info: unknown = JSON.parse(text);
+    return Value.Check(deviceInfo, info) ? info : undefined;
+  } catch {
+    return undefined;
+  }
+}
