@@ -22,8 +22,24 @@ module.exports = {
     {
       name: 'only-the-app-knows-sessions',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(session/|app\\.ts|services\\.ts)' },
+      from: { path: '^src/', pathNot: '^src/(session/|client/|app\\.ts|services\\.ts)' },
       to: { path: '^src/session/' },
+    },
+    {
+      name: 'client-knows-types-only',
+      comment: 'It runs in browsers, and anywhere without the server.',
+      severity: 'error',
+      from: { path: '^src/client/' },
+      to: {
+        pathNot: '^src/client/|^node_modules/eventsource-parser/',
+        dependencyTypesNot: ['type-only'],
+      },
+    },
+    {
+      name: 'server-knows-no-client',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/client/' },
+      to: { path: '^src/client/' },
     },
     {
       name: 'providers-know-no-service',

@@ -14,7 +14,7 @@ import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SocketClient } from '../scripts/socket-client.js';
-import { upload } from '../scripts/temp-files.js';
+import { EchoMimicClient } from '../src/client/index.js';
 import { buildApp } from '../src/app.js';
 import { loadConfig } from '../src/config.js';
 import { createLog } from '../src/log.js';
@@ -109,7 +109,8 @@ const recording = new Uint8Array(wavFile(pcm, 16_000));
 
 const ways = {
   audio_uploaded: async (client: SocketClient) => {
-    const id = await upload(config.baseUrl, recording, 'speech.wav');
+    const http = new EchoMimicClient({ baseUrl: config.baseUrl });
+    const { file_id: id } = await http.upload(new Blob([recording]), { name: 'speech.wav' });
     return () => client.send({ event: 'audio_uploaded', data: { audio_url: id } });
   },
   audio_stream_chunk: async (client: SocketClient) => {

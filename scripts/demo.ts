@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import closeWithGrace from 'close-with-grace';
 import { crashSignals } from '../src/alive.js';
+import { EchoMimicClient } from '../src/client/index.js';
 import { CodedError, codeOf } from '../src/errors.js';
 import { createLog } from '../src/log.js';
 import { projectRoot } from '../src/paths.js';
@@ -14,7 +15,7 @@ import { connectRedis } from '../src/queue/redis.js';
 import type { TaskUpdate } from '../src/task/update.js';
 import { progressBar } from './progress-bar.js';
 import { type Stack, startStack } from './stack.js';
-import { download, downloadUrl, upload } from './temp-files.js';
+import { download, upload } from './temp-files.js';
 
 const samples = join(projectRoot, 'weights', 'bundled', 'samples');
 
@@ -67,8 +68,6 @@ async function main(): Promise<void> {
   }
 }
 
-const bytesOf = async (path: string) => new Uint8Array(await readFile(path));
-
 async function makeOne(
   stack: Stack,
   image: string,
@@ -78,8 +77,9 @@ async function makeOne(
 ): Promise<void> {
   const { config } = stack;
   const started = performance.now();
-  const imageId = await upload(config.baseUrl, await bytesOf(image), basename(image));
-  const audioId = await upload(config.baseUrl, await bytesOf(audio), basename(audio));
+  const http = new EchoMimicClient({ baseUrl: config.baseUrl });
+  const imageId = await upload(http, image);
+  const audioId = await upload(http, audio);
   console.log(`uploaded ${basename(image)} and ${basename(audio)}`);
 
   const log = createLog('warn');
@@ -110,7 +110,7 @@ async function makeOne(
     if (last.status === 'failed' || last.video_file_id === undefined) {
       throw new CodedError(codeOf(last), last.error ?? last.message);
     }
-    await download(downloadUrl(config.baseUrl, last.video_file_id), out);
+    await download(http, last.video_file_id, out);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     console.log(`made in ${seconds} s: ${relative(process.cwd(), out) || out}`);
   } finally {

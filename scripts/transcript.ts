@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { EchoMimicClient } from '../src/client/index.js';
 import type { Config } from '../src/config.js';
 import { createLog } from '../src/log.js';
 import { wavFile } from '../src/media/wav.js';
@@ -11,7 +12,6 @@ import { freePort } from '../src/queue/private-redis.js';
 import { createSynthesiser } from '../src/speech/index.js';
 import { type Recorded, SocketClient } from './socket-client.js';
 import { startStack } from './stack.js';
-import { downloadUrl, upload } from './temp-files.js';
 
 /**
  * `npm run transcript`: holds conversations in both dialects with a server of its own and prints
@@ -97,12 +97,13 @@ async function spoken(config: Config, text: string): Promise<Uint8Array<ArrayBuf
 }
 
 async function echoMimic(url: string, speech: Uint8Array<ArrayBuffer>): Promise<string[]> {
-  const file = await upload(url, speech, 'speech.wav');
+  const http = new EchoMimicClient({ baseUrl: url });
+  const { file_id: file } = await http.upload(new Blob([speech]), { name: 'speech.wav' });
   const video = await SocketClient.connect(`${url}/ws`);
   video.send({ event: 'request_connection', data: { mode: 'video' } });
   const ack = await video.next(event('connection_ack'), 'the acknowledgement');
   const { session_id } = ack['data'] as { session_id: string };
-  const audio_url = downloadUrl(url, file);
+  const audio_url = http.fileUrl(file);
   video.send({ event: 'audio_uploaded', data: { session_id, audio_url } });
   await video.next(event('task_result'), 'the video', 300_000);
   video.send({ event: 'text_message', data: { session_id, text: 'Tell me a long story.' } });

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { upload } from '../../scripts/temp-files.js';
+import { EchoMimicClient } from '../../src/client/index.js';
 import { projectRoot } from '../../src/paths.js';
 import { keys } from '../../src/queue/keys.js';
 import type { Redis } from '../../src/queue/redis.js';
@@ -41,9 +41,10 @@ export class TaskClient {
   /** All its tasks show the bundled portrait with this sound, a WAV file. */
   static async open(service: Service, sound: Uint8Array<ArrayBuffer>): Promise<TaskClient> {
     const { url, config } = service;
+    const http = new EchoMimicClient({ baseUrl: url });
     const client = new TaskClient(service, {
-      ref_image_id: await upload(url, new Uint8Array(await readFile(portrait)), 'portrait.png'),
-      audio_id: await upload(url, sound, 'sound.wav'),
+      ref_image_id: await upload(http, portrait),
+      audio_id: (await http.upload(new Blob([sound]), { name: 'sound.wav' })).file_id,
     });
     const subscriber = service.connect();
     subscriber.on('message', (_channel: string, text: string) => client.#hear(text));

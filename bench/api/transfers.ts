@@ -1,5 +1,5 @@
 import { randomFillSync } from 'node:crypto';
-import { downloadUrl, upload } from '../../scripts/temp-files.js';
+import { EchoMimicClient } from '../../src/client/index.js';
 import { wavFile } from '../../src/media/wav.js';
 import type { ApiReport, Measure } from '../report/api.js';
 import { inLanes, timed } from './service.js';
@@ -9,22 +9,10 @@ const MiB = 1024 * 1024;
 const bytesPerRun = 64 * MiB;
 const mostPerRun = 128;
 
-async function fetchAll(url: string): Promise<number> {
-  const response = await fetch(url);
-  if (!response.ok || response.body === null) throw new Error(`HTTP ${response.status}`);
+async function sizeOf({ body }: Response): Promise<number> {
   let bytes = 0;
-  for await (const chunk of response.body) bytes += (chunk as Uint8Array).length;
+  for await (const chunk of body ?? []) bytes += (chunk as Uint8Array).length;
   return bytes;
-}
-
-async function forget(url: string, ids: readonly string[]): Promise<void> {
-  const response = await fetch(`${url}/api/tempfile/batch-delete`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ file_ids: ids }),
-  });
-  if (!response.ok) throw new Error(`deleting answered ${response.status}`);
-  await response.body?.cancel();
 }
 
 /** MB/s (10^6 bytes) of uploads and of downloads, by size in MiB and by how many at once. */
@@ -32,6 +20,7 @@ export async function measureTransfers(
   url: string,
   { sizes, atOnce, runs }: ApiReport['settings'],
 ): Promise<Measure[]> {
+  const client = new EchoMimicClient({ baseUrl: url });
   const measures: Measure[] = [];
   for (const size of sizes) {
     // noise: nothing on the way can compress it
@@ -47,17 +36,20 @@ export async function measureTransfers(
       for (let run = 0; run < runs; run++) {
         let ids: string[] = [];
         const sent = await timed(async () => {
-          ids = await inLanes(times, lanes, () => upload(url, content, 'noise.wav'));
+          ids = await inLanes(times, lanes, async () => {
+            const name = 'noise.wav';
+            return (await client.upload(new Blob([content]), { name })).file_id;
+          });
         });
         up.push([speed(sent)]);
         const got = await timed(() =>
           inLanes(times, lanes, async (i) => {
-            const bytes = await fetchAll(downloadUrl(url, ids[i]!));
+            const bytes = await sizeOf(await client.download(ids[i]!));
             if (bytes !== content.length) throw new Error(`${bytes} bytes came back`);
           }),
         );
         down.push([speed(got)]);
-        await forget(url, ids);
+        await client.deleteFiles(ids);
       }
       const which = `${size} MiB, ${lanes} at once`;
       measures.push({ what: `upload ${which}`, unit: 'MB/s', runs: up });

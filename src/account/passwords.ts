@@ -1,5 +1,6 @@
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import { CodedError } from '../errors.js';
+import { passwordLength } from './lengths.js';
 
 interface Cost {
   /** log2 of the number of blocks */
@@ -13,7 +14,6 @@ const cost: Cost = { ln: 15, r: 8, p: 3 };
 const maxMemory = 256 * 1024 * 1024;
 const saltBytes = 16;
 const keyBytes = 32;
-export const passwordLength = { min: 8, max: 256 } as const;
 
 /** `$scrypt$ln=15,r=8,p=3$salt$key`, so that the cost can rise without locking anybody out. */
 export async function hashPassword(password: string): Promise<string> {

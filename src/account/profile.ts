@@ -1,6 +1,7 @@
 import { type ProfileField, profileFields } from '../dialogue/openings.js';
 import { CodedError } from '../errors.js';
 import type { User } from '../store/schema.js';
+import { profileLength } from './lengths.js';
 
 export type { ProfileField } from '../dialogue/openings.js';
 
@@ -14,13 +15,6 @@ export interface ProfilePatch {
   occupation?: string | null;
 }
 
-export const profileLength = {
-  display_name: 64,
-  nickname: 64,
-  birth_place: 128,
-  grew_up_place: 128,
-  occupation: 128,
-} as const;
 const firstYear = 1900;
 
 /** Which fields a conversation still has to ask for. */

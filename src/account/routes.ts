@@ -1,11 +1,21 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { Type } from 'typebox';
+import { messageAnswer } from '../answers.js';
 import { CodedError } from '../errors.js';
 import type { User } from '../store/schema.js';
 import type { Accounts } from './accounts.js';
 import { bearerToken, requireUser } from './guard.js';
-import { passwordLength } from './passwords.js';
-import { profileLength } from './profile.js';
+import {
+  credentials,
+  logoutRequest,
+  passwordChange,
+  profileAnswer,
+  profileChange,
+  refreshRequest,
+  registration,
+  removal,
+  tokenAnswer,
+  usageAnswer,
+} from './http-schema.js';
 import type { Quota } from './quota.js';
 import type { Login } from './tokens.js';
 
@@ -14,59 +24,7 @@ export interface AccountRoutesOptions {
   readonly quota: Quota;
 }
 
-const strict = { additionalProperties: false } as const;
 const bodyLimit = 16 * 1024;
-
-const nullable = (maxLength: number) =>
-  Type.Optional(Type.Union([Type.String({ maxLength: 4 * maxLength }), Type.Null()]));
-/** Lengths are looser than what is kept, which is counted after spaces are tidied. */
-const profile = {
-  display_name: Type.Optional(Type.String({ maxLength: 4 * profileLength.display_name })),
-  nickname: nullable(profileLength.nickname),
-  birth_year: Type.Optional(Type.Union([Type.Integer(), Type.Null()])),
-  birth_place: nullable(profileLength.birth_place),
-  grew_up_place: nullable(profileLength.grew_up_place),
-  occupation: nullable(profileLength.occupation),
-};
-const username = Type.String({ minLength: 1, maxLength: 256 });
-const password = Type.String({ minLength: 1, maxLength: 2 * passwordLength.max });
-const refreshToken = Type.String({ minLength: 1, maxLength: 512 });
-
-const textOrNull = Type.Union([Type.String(), Type.Null()]);
-const userAnswer = Type.Object({
-  id: Type.String(),
-  username: Type.String(),
-  display_name: Type.String(),
-  subscription_type: Type.String(),
-  nickname: textOrNull,
-  birth_year: Type.Union([Type.Integer(), Type.Null()]),
-  birth_place: textOrNull,
-  grew_up_place: textOrNull,
-  occupation: textOrNull,
-  created_at: Type.String({ description: 'ISO 8601' }),
-});
-const success = Type.Literal(true);
-const profileAnswer = Type.Object({ success, user: userAnswer });
-const messageAnswer = Type.Object({ success, message: Type.String() });
-const tokenAnswer = Type.Object({
-  success,
-  access_token: Type.String(),
-  refresh_token: Type.String(),
-  token_type: Type.Literal('Bearer'),
-  expires_in: Type.Integer({ description: 'seconds that the access token holds' }),
-  user: userAnswer,
-});
-const used = Type.Object({
-  used: Type.Number(),
-  limit: Type.Union([Type.Number(), Type.Null()]),
-});
-const usageAnswer = Type.Object({
-  success,
-  subscription_type: Type.String(),
-  day: Type.String(),
-  resets_at: Type.String(),
-  usage: Type.Object({ messages: used, audio_seconds: used, video_seconds: used }),
-});
 
 /** Registered under `/api`: `/auth/...` and `/account`. */
 export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = async (
@@ -82,7 +40,7 @@ export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = as
     {
       bodyLimit,
       schema: {
-        body: Type.Object({ username, password, ...profile }, strict),
+        body: registration,
         response: { 201: tokenAnswer },
       },
     },
@@ -96,7 +54,7 @@ export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = as
     '/auth/login',
     {
       bodyLimit,
-      schema: { body: Type.Object({ username, password }, strict), response: { 200: tokenAnswer } },
+      schema: { body: credentials, response: { 200: tokenAnswer } },
     },
     async (request) => tokensOf(await accounts.login(request.body, request.ip)),
   );
@@ -106,7 +64,7 @@ export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = as
     {
       bodyLimit,
       schema: {
-        body: Type.Object({ refresh_token: refreshToken }, strict),
+        body: refreshRequest,
         response: { 200: tokenAnswer },
       },
     },
@@ -118,16 +76,7 @@ export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = as
     {
       bodyLimit,
       schema: {
-        body: Type.Union([
-          Type.Object(
-            {
-              refresh_token: Type.Optional(refreshToken),
-              everywhere: Type.Optional(Type.Boolean()),
-            },
-            strict,
-          ),
-          Type.Null(),
-        ]),
+        body: logoutRequest,
         response: { 200: messageAnswer },
       },
       // A logout with nothing to say needs no body.
@@ -163,7 +112,7 @@ export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = as
     {
       bodyLimit,
       schema: {
-        body: Type.Object(profile, { ...strict, minProperties: 1 }),
+        body: profileChange,
         response: { 200: profileAnswer },
       },
     },
@@ -180,7 +129,7 @@ export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = as
     '/account',
     {
       bodyLimit,
-      schema: { body: Type.Object({ password }, strict), response: { 200: messageAnswer } },
+      schema: { body: removal, response: { 200: messageAnswer } },
     },
     async (request) => {
       const user = await requireUser(accounts, request);
@@ -197,7 +146,7 @@ export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = as
     {
       bodyLimit,
       schema: {
-        body: Type.Object({ current_password: password, new_password: password }, strict),
+        body: passwordChange,
         response: { 200: tokenAnswer },
       },
     },

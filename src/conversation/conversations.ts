@@ -10,6 +10,7 @@ import type { ConversationRow, Database, MessageRow, SegmentRow } from '../store
 import { contains, oneLine } from '../store/text.js';
 import { toStorableText } from '../store/values.js';
 import { type CachedMessage, HistoryCache, contextMessages } from './cache.js';
+import { conversationIdPattern } from './http-schema.js';
 import { firstWords, properTitle } from './title.js';
 
 export interface Participant {
@@ -45,8 +46,6 @@ export interface MessageRange {
   readonly limit: number;
 }
 
-/** Ids that clients choose. */
-export const conversationIdPattern = '^[A-Za-z0-9._:-]{1,128}$';
 const idPattern = new RegExp(conversationIdPattern);
 
 /**

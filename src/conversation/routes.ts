@@ -8,8 +8,15 @@ import { codeOf } from '../errors.js';
 import type { Roles } from '../role/roles.js';
 import type { MessageRow, User } from '../store/schema.js';
 import { oneLine } from '../store/text.js';
-import { type Conversations, conversationIdPattern } from './conversations.js';
+import type { Conversations } from './conversations.js';
 import { type Exported, conversationJson, jsonOf, markdownOf, messageJson } from './export.js';
+import {
+  conversationSearch,
+  exportFormat,
+  messageRange,
+  newConversation,
+  renaming,
+} from './http-schema.js';
 
 export interface ConversationRoutesOptions {
   readonly conversations: Conversations;
@@ -18,35 +25,13 @@ export interface ConversationRoutesOptions {
 }
 
 const exportedAtOnce = 500;
-const maxPosition = 2 ** 31 - 1;
-const title = Type.String({ minLength: 1, maxLength: 200 });
-const position = Type.Integer({ minimum: -1, maximum: maxPosition });
 const idParameter = Type.Object({ id: Type.String({ maxLength: 200 }) });
-const search = Type.Object({
-  q: Type.Optional(Type.String({ maxLength: 200 })),
-  status: Type.Optional(Type.Enum(['active', 'ended'])),
-  page: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
-  page_size: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
-});
-const newConversation = Type.Object(
-  {
-    id: Type.Optional(Type.String({ pattern: conversationIdPattern })),
-    title: Type.Optional(title),
-    role_id: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
-  },
-  { additionalProperties: false },
-);
-const range = Type.Object({
-  before: Type.Optional(position),
-  after: Type.Optional(position),
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200 })),
-});
 
 export const conversationRoutes: FastifyPluginAsyncTypebox<ConversationRoutesOptions> = async (
   app,
   { conversations, roles, accounts },
 ) => {
-  app.get('/', { schema: { querystring: search } }, async (request) => {
+  app.get('/', { schema: { querystring: conversationSearch } }, async (request) => {
     const user = await requireUser(accounts, request);
     const { q, status, page = 1, page_size = 20 } = request.query;
     const found = await conversations.list(user, { q, status, page, pageSize: page_size });
@@ -78,7 +63,7 @@ export const conversationRoutes: FastifyPluginAsyncTypebox<ConversationRoutesOpt
     {
       schema: {
         params: idParameter,
-        body: Type.Object({ title }, { additionalProperties: false }),
+        body: renaming,
       },
     },
     async (request) => {
@@ -96,7 +81,7 @@ export const conversationRoutes: FastifyPluginAsyncTypebox<ConversationRoutesOpt
 
   app.get(
     '/:id/messages',
-    { schema: { params: idParameter, querystring: range } },
+    { schema: { params: idParameter, querystring: messageRange } },
     async (request) => {
       const user = await requireUser(accounts, request);
       const { id } = await conversations.find(request.params.id, user);
@@ -121,7 +106,7 @@ export const conversationRoutes: FastifyPluginAsyncTypebox<ConversationRoutesOpt
     {
       schema: {
         params: idParameter,
-        querystring: Type.Object({ format: Type.Optional(Type.Enum(['markdown', 'json'])) }),
+        querystring: exportFormat,
       },
     },
     async (request, reply) => {

@@ -1,9 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { type Static, Type } from 'typebox';
+import { Type } from 'typebox';
 import type { Accounts } from '../account/accounts.js';
 import { bearerUser, requireUser } from '../account/guard.js';
 import { CodedError } from '../errors.js';
 import type { TempFileStore } from '../tempfile/store.js';
+import { type ChangedRole, changedRole, newRole, roleSearch } from './http-schema.js';
 import { type Portrait, portraitOf } from './portrait.js';
 import type { Role, RoleFields, Roles, Viewer } from './roles.js';
 
@@ -14,39 +15,6 @@ export interface RoleRoutesOptions {
   readonly files: TempFileStore;
 }
 
-const orNull = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
-const optional = {
-  gender: Type.Optional(orNull(Type.String({ minLength: 1, maxLength: 40 }))),
-  age: Type.Optional(orNull(Type.Integer({ minimum: 0, maximum: 200 }))),
-  language: Type.Optional(orNull(Type.String({ minLength: 2, maxLength: 35 }))),
-  voice: Type.Optional(orNull(Type.String({ pattern: '^[\\x21-\\x7e]{1,128}$' }))),
-  greeting: Type.Optional(orNull(Type.String({ maxLength: 1000 }))),
-  is_public: Type.Optional(Type.Boolean()),
-  consent: Type.Optional(Type.Boolean()),
-};
-const name = Type.String({ minLength: 1, maxLength: 80 });
-const personality = Type.String({ maxLength: 4000 });
-const fileId = Type.String({ minLength: 1, maxLength: 200 });
-
-const newRole = Type.Object(
-  { ...optional, name, personality, image_id: Type.Optional(fileId) },
-  { additionalProperties: false },
-);
-const changedRole = Type.Object(
-  {
-    ...optional,
-    name: Type.Optional(name),
-    personality: Type.Optional(personality),
-    image_id: Type.Optional(orNull(fileId)),
-  },
-  { additionalProperties: false },
-);
-const search = Type.Object({
-  q: Type.Optional(Type.String({ maxLength: 200 })),
-  mine: Type.Boolean({ default: false }),
-  page: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 1 }),
-  page_size: Type.Integer({ minimum: 1, maximum: 100, default: 20 }),
-});
 const idParameter = Type.Object({ id: Type.String({ maxLength: 200 }) });
 
 export const roleRoutes: FastifyPluginAsyncTypebox<RoleRoutesOptions> = async (
@@ -55,7 +23,7 @@ export const roleRoutes: FastifyPluginAsyncTypebox<RoleRoutesOptions> = async (
 ) => {
   const json = (role: Role, viewer: Viewer | undefined) => roleJson(roles, role, viewer);
 
-  app.get('/', { schema: { querystring: Type.Partial(search) } }, async (request) => {
+  app.get('/', { schema: { querystring: roleSearch } }, async (request) => {
     const { q, mine = false, page = 1, page_size = 20 } = request.query;
     const viewer = mine
       ? await requireUser(accounts, request)
@@ -149,7 +117,7 @@ async function newPortrait(
   return portraitOf(files, imageId);
 }
 
-function changesOf(body: Static<typeof changedRole>): Partial<RoleFields> {
+function changesOf(body: ChangedRole): Partial<RoleFields> {
   const { is_public, consent: _consent, image_id: _image, ...fields } = body;
   return { ...fields, ...(is_public === undefined ? {} : { isPublic: is_public }) };
 }

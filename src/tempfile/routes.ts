@@ -8,7 +8,8 @@ import { Type } from 'typebox';
 import { CodedError } from '../errors.js';
 import { networkOf } from '../limit/network.js';
 import { answerTo, validatorsOf } from './conditions.js';
-import { type FileRecord, fileIdPattern } from './shelf.js';
+import { batchDeletion, chosenId } from './http-schema.js';
+import type { FileRecord } from './shelf.js';
 import { type TempFileStore, notFound, tooLarge } from './store.js';
 import type { StorageUse } from './usage.js';
 
@@ -29,7 +30,6 @@ const refusals = {
   416: ({ bytes }: FileRecord) => `the range lies outside the ${bytes} bytes of the file`,
 };
 const idParameter = Type.Object({ id: Type.String({ maxLength: 200 }) });
-const chosenId = Type.Object({ file_id: Type.Optional(Type.String({ pattern: fileIdPattern })) });
 
 export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = async (
   app,
@@ -147,9 +147,7 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
     '/batch-delete',
     {
       schema: {
-        body: Type.Object({
-          file_ids: Type.Array(Type.String({ maxLength: 200 }), { minItems: 1, maxItems: 1000 }),
-        }),
+        body: batchDeletion,
       },
     },
     async (request) => {

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { type Static, Type } from 'typebox';
 import type { ByteSource } from '../media/content.js';
+import { fileIdPattern } from './http-schema.js';
 
 export const fileRecord = Type.Object({
   id: Type.String(),
@@ -17,7 +18,6 @@ export const fileRecord = Type.Object({
 });
 export type FileRecord = Static<typeof fileRecord>;
 
-export const fileIdPattern = '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
 export const uuid = new RegExp(fileIdPattern);
 
 /** First and last byte, both included. */

@@ -3,7 +3,7 @@ import type { User } from '../../store/schema.js';
 import type { ClientSocket } from '../dialect.js';
 import { profileText } from '../core/profile.js';
 import type { SessionServices } from '../services.js';
-import type { ConnectionRequest } from './frames.js';
+import type { ConnectionRequest } from './schema.js';
 
 export interface Visitor {
   readonly user: User;

@@ -13,7 +13,8 @@ import type { Session } from '../core/session.js';
 import { type Visitor, visitorOf } from './auth.js';
 import { encode } from './encode.js';
 import { loginEnded } from '../core/logins.js';
-import { type ConnectionRequest, fileIdOf, readFrame, readQuery } from './frames.js';
+import { fileIdOf, readFrame, readQuery } from './frames.js';
+import type { ConnectionRequest } from './schema.js';
 
 /** One socket of an EchoMimic client, and the session it holds once it is connected. */
 export class EchoMimicConnection implements Connection, Sink {

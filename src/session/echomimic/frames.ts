@@ -1,66 +1,13 @@
-import { type Static, Type } from 'typebox';
 import { CodedError } from '../../errors.js';
 import type { Command } from '../commands.js';
 import type { Frame } from '../dialect.js';
 import { checkData, decodeBase64 } from '../fields.js';
-
-const text = (description: string, maxLength: number) =>
-  Type.String({ minLength: 1, maxLength, description });
-const rate = Type.Number({ minimum: 0.5, maximum: 2, description: 'a number from 0.5 to 2' });
-const sessionId = Type.Optional(text('the session_id of connection_ack', 200));
-
-/** Members that are not listed here are ignored. */
-const schemas = {
-  request_connection: Type.Object({
-    token: Type.Optional(Type.String({ maxLength: 8192, description: 'an access token' })),
-    mode: Type.Optional(Type.Enum(['voice', 'video'], { description: '"voice" or "video"' })),
-    role_id: Type.Optional(text('the id of a role', 200)),
-    conversation_id: Type.Optional(
-      Type.String({
-        pattern: '^[A-Za-z0-9._:-]{1,128}$',
-        description: '1 to 128 letters, digits and . _ : -',
-      }),
-    ),
-    image_id: Type.Optional(text('the file_id of an uploaded picture', 2048)),
-    voice_id: Type.Optional(text('the name of a voice, up to 200 characters', 200)),
-    speech_rate: Type.Optional(rate),
-    pitch_rate: Type.Optional(rate),
-    session_id: sessionId,
-    resume_token: Type.Optional(text('the resume_token of connection_ack', 200)),
-    last_seq: Type.Optional(
-      Type.Integer({
-        minimum: 0,
-        maximum: Number.MAX_SAFE_INTEGER,
-        description: 'the seq of the last frame that arrived',
-      }),
-    ),
-  }),
-  audio_uploaded: Type.Object({
-    session_id: sessionId,
-    audio_url: text('the download URL or the file_id of an uploaded recording', 2048),
-  }),
-  audio_stream_chunk: Type.Object({
-    session_id: sessionId,
-    chunk: Type.String({ description: 'a piece of a recording in Base64' }),
-    is_last: Type.Boolean({ description: 'true or false' }),
-    format: Type.Optional(
-      Type.String({ maxLength: 200, description: 'the name of a format, such as "pcm"' }),
-    ),
-  }),
-  text_message: Type.Object({
-    session_id: sessionId,
-    text: Type.String({ description: 'what the user says, as a string' }),
-  }),
-  interrupt: Type.Object({ session_id: sessionId }),
-  stop_session: Type.Object({ session_id: sessionId }),
-};
-type EventName = keyof typeof schemas;
-export type ConnectionRequest = Static<typeof schemas.request_connection>;
+import { type ClientData, type ClientEvent, type ConnectionRequest, clientData } from './schema.js';
 
 export type ClientFrame =
   | { readonly event: 'request_connection'; readonly data: ConnectionRequest }
   | {
-      readonly event: Exclude<EventName, 'request_connection'>;
+      readonly event: Exclude<ClientEvent, 'request_connection'>;
       readonly sessionId: string | undefined;
       readonly command: Command;
     };
@@ -74,13 +21,13 @@ export function readFrame(frame: Frame, maxText: number): ClientFrame {
       'a frame is {"event": name, "data": {...}}; this one has no event',
     );
   }
-  if (!Object.hasOwn(schemas, event)) {
+  if (!Object.hasOwn(clientData, event)) {
     throw new CodedError(
       'FRAME_UNKNOWN',
-      `there is no event ${JSON.stringify(event.slice(0, 60))}; known are ${Object.keys(schemas).join(', ')}`,
+      `there is no event ${JSON.stringify(event.slice(0, 60))}; known are ${Object.keys(clientData).join(', ')}`,
     );
   }
-  const name = event as EventName;
+  const name = event as ClientEvent;
   if (name === 'request_connection') return { event: name, data: readRequest(data) };
   if (name === 'audio_uploaded') {
     const { session_id, audio_url } = check(name, data);
@@ -131,13 +78,13 @@ function readRequest(data: unknown): ConnectionRequest {
   return request;
 }
 
-function check<Name extends EventName>(event: Name, data: unknown): Static<(typeof schemas)[Name]> {
+function check<Name extends ClientEvent>(event: Name, data: unknown): ClientData<Name> {
   // some clients write null for what they leave out
   const given =
     typeof data === 'object' && data !== null && !Array.isArray(data)
       ? Object.fromEntries(Object.entries(data).filter(([, value]) => value !== null))
       : data;
-  return checkData(schemas[event], given, event);
+  return checkData(clientData[event], given, event);
 }
 
 function checkText(text: string, maxText: number): string {

@@ -1,0 +1,28 @@
+import { type Static, Type } from 'typebox';
+import { success } from '../answers.js';
+
+export const fileIdPattern = '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+
+export const chosenId = Type.Object({
+  file_id: Type.Optional(
+    Type.String({ pattern: fileIdPattern, description: 'the id that the file shall have' }),
+  ),
+});
+export const batchDeletion = Type.Object({
+  file_ids: Type.Array(Type.String({ maxLength: 200 }), { minItems: 1, maxItems: 1000 }),
+});
+
+export const uploadAnswer = Type.Object({
+  success,
+  file_id: Type.String(),
+  file_type: Type.Enum(['image', 'audio', 'video']),
+  original_name: Type.String(),
+});
+export const batchAnswer = Type.Object({
+  success,
+  message: Type.String(),
+  deleted_count: Type.Integer(),
+});
+
+export type BatchAnswer = Static<typeof batchAnswer>;
+export type UploadAnswer = Static<typeof uploadAnswer>;
