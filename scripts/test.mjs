@@ -39,7 +39,8 @@ for (const file of files) {
   void t.spawn(command, [...before, file], {
     name: file,
     cwd: root,
-    env: { ...process.env, TAP_TIMEOUT: String(timeoutSeconds) },
+    // A .env beside the code is for the server, not for its tests.
+    env: { ...process.env, ENV_FILE: 'none', TAP_TIMEOUT: String(timeoutSeconds) },
     timeout: timeoutSeconds * 1000,
     buffered: true,
     at: null,
