@@ -136,6 +136,14 @@ function compileTypeScript() {
   ]);
 }
 
+function bundlePackages() {
+  const script = join(root, 'scripts', 'bundle-packages.mjs');
+  const output = join(root, 'dist', 'node_modules', 'typebox', 'package.json');
+  whenChanged('packages', [script, join(root, 'package-lock.json')], output, () =>
+    run('bundling the packages of many modules', process.execPath, [script]),
+  );
+}
+
 function buildWeb() {
   const sources = [
     ...filesUnder(join(root, 'web')),
@@ -178,6 +186,7 @@ checkNode();
 installPrograms();
 installDependencies();
 compileTypeScript();
+bundlePackages();
 buildWeb();
 buildAddon();
 importBundledModel();

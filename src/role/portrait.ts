@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
-import sharp, { type Metadata, type Sharp } from 'sharp';
+import type { Metadata, Sharp } from 'sharp';
 import { CodedError } from '../errors.js';
 import type { TempFileStore } from '../tempfile/store.js';
 
@@ -21,9 +21,6 @@ const minSide = 64;
 const keptSide = 1024;
 const decodeSeconds = 30;
 const formats = ['jpeg', 'png', 'gif', 'webp'];
-
-// Every portrait is decoded once: libvips' cache of operations would only hold memory.
-sharp.cache(false);
 
 /** The uploaded picture with this file id, checked and made small. */
 export async function portraitOf(files: TempFileStore, fileId: string): Promise<Portrait> {
@@ -54,6 +51,7 @@ export function bundledPortraitId(data: Uint8Array): string {
 }
 
 async function decode(source: Uint8Array, id: string): Promise<Portrait> {
+  const sharp = await loadSharp();
   try {
     const image = sharp(source, { limitInputPixels: maxPixels, failOn: 'error' }).timeout({
       seconds: decodeSeconds,
@@ -77,6 +75,14 @@ async function decode(source: Uint8Array, id: string): Promise<Portrait> {
   } catch (error) {
     throw error instanceof CodedError ? error : unreadable(error);
   }
+}
+
+/** At first use: most processes that know portraits decode none, and start faster without. */
+async function loadSharp() {
+  const { default: sharp } = await import('sharp');
+  // Every portrait is decoded once: libvips' cache of operations would only hold memory.
+  sharp.cache(false);
+  return sharp;
 }
 
 function check({ format, width, height }: Metadata): void {

@@ -4,7 +4,6 @@ import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
 import type { Log } from '../log.js';
 import { migrations } from './migrations/index.js';
-import { postgresDialect } from './postgres.js';
 import type { Database } from './schema.js';
 import { sqliteDialect, sqlitePath } from './sqlite.js';
 
@@ -22,7 +21,7 @@ export async function openDatabase(
   const isSqlite = config.databaseUrl.startsWith('sqlite:');
   const dialect = isSqlite
     ? sqliteDialect(sqlitePath(config.databaseUrl))
-    : postgresDialect(config.databaseUrl, log);
+    : (await import('./postgres.js')).postgresDialect(config.databaseUrl, log);
   const db = new Kysely<Database>({ dialect });
   try {
     await connect(db, log, isSqlite ? 0 : waitMs);
