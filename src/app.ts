@@ -22,6 +22,7 @@ import { openData, openSessionServices } from './services.js';
 import { sessionRoutes } from './session/routes.js';
 import type { SessionServices } from './session/services.js';
 import { Orphans } from './task/orphans.js';
+import { taskRoutes } from './task/routes.js';
 import { tempFileRoutes } from './tempfile/routes.js';
 import { openTempFiles } from './tempfile/open.js';
 import type { TempFileStore } from './tempfile/store.js';
@@ -94,15 +95,18 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(conversationRoutes, { prefix: '/api/conversations', ...data });
   await app.register(operatorRoutes, { prefix: '/api/operator', config, redis });
   if (redis === undefined) {
-    app.get('/ws*', () => {
-      throw new CodedError('REDIS_UNAVAILABLE', 'sessions need a Redis: set REDIS_HOST');
-    });
+    const refuse = () => {
+      throw new CodedError('REDIS_UNAVAILABLE', 'sessions and tasks need a Redis: set REDIS_HOST');
+    };
+    app.get('/ws*', refuse);
+    app.all('/api/tasks*', refuse);
   } else {
     const orphans = new Orphans(redis, store, config, log);
     app.addHook('onReady', async () => orphans.start());
     app.addHook('onClose', () => orphans.stop());
     const services = openSessionServices(config, log, store, redis, data, options.services);
     app.addHook('onClose', () => services.close());
+    await app.register(taskRoutes, { prefix: '/api/tasks', ...services });
     await app.register(sessionRoutes, services);
   }
 

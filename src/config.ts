@@ -96,6 +96,8 @@ export interface Config {
     readonly stallMs: number;
     readonly stateMs: number;
     readonly maxAudioSeconds: number;
+    /** The largest side of a picture; undefined: the one that the model was made for. */
+    readonly maxSize: number | undefined;
     readonly transferMs: number;
     readonly strategy: Settings['TASK_STRATEGY'];
     /** How long a task waits for any live worker before it is refused. */
@@ -291,6 +293,7 @@ function buildConfig(raw: Settings): Config {
       stallMs: raw.TASK_STALL_SECONDS * 1000,
       stateMs: raw.TASK_STATE_HOURS * 3_600_000,
       maxAudioSeconds: raw.MAX_AUDIO_SECONDS,
+      maxSize: raw.MAX_VIDEO_SIDE,
       transferMs: raw.TRANSFER_TIMEOUT_SECONDS * 1000,
       strategy: raw.TASK_STRATEGY,
       workerWaitMs: raw.TASK_WORKER_WAIT_SECONDS * 1000,

@@ -85,6 +85,7 @@ export const errorCodes = {
   // tasks
   TASK_MALFORMED: { status: 400 },
   TASK_INVALID: { status: 400 },
+  TASK_NOT_FOUND: { status: 404 },
   TASK_FILE_NOT_FOUND: { status: 404 },
   TASK_FILE_WRONG_TYPE: { status: 400 },
   TASK_DOWNLOAD_FAILED: { status: 502 },

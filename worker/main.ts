@@ -16,7 +16,7 @@ import {
   warmFaceDetector,
 } from './media/index.js';
 import { type ClipEngine, loadOptions } from './pipeline/engine.js';
-import { Interrupted, removeLeftovers, runJob, workerFolder } from './pipeline/job.js';
+import { Interrupted, largestSize, removeLeftovers, runJob, workerFolder } from './pipeline/job.js';
 import { beatMs } from './keeper.js';
 import { SimulatedEngine } from './simulated-engine.js';
 
@@ -118,7 +118,10 @@ try {
   const wish = { wanted: config.videoEncoder, device: values.device, width, height, fps };
   const encoder = await chooseEncoder(wish, log);
   queue = new WorkerQueue(config, gpuId, worker, log);
-  await queue.open();
+  await queue.open({
+    ...{ model: model.name, provider, simulated, steps: defaults.steps, cfg: defaults.cfg, fps },
+    ...{ size: width, max_size: largestSize(config, defaults) },
+  });
   log.info(
     {
       model: model.name,

@@ -19,7 +19,8 @@ const safeHeaders = {
 /** What pages of allowed origins may send and read. */
 const preflightHeaders = {
   'access-control-allow-methods': 'GET, HEAD, POST, PATCH, DELETE',
-  'access-control-allow-headers': 'authorization, content-type, range, if-range, if-none-match',
+  'access-control-allow-headers':
+    'authorization, content-type, range, if-range, if-none-match, last-event-id',
   'access-control-max-age': '600',
 } as const;
 const readableHeaders =

@@ -4,6 +4,8 @@ import type { Config } from '../config.js';
 export const keys = {
   queue: (config: Config, gpuId: number) => config.queueName.replaceAll('{gpu_id}', String(gpuId)),
   gpuStatus: (gpuId: number) => `${statusPrefix}${gpuId}`,
+  /** JSON of what its worker tells of a device and its model; expires with the status. */
+  gpuInfo: (gpuId: number) => `gpu_info:${gpuId}`,
   state: (taskId: string) => `task:${taskId}`,
   dead: (queue: string) => `${queue}:dead`,
   lease: (taskId: string) => `task_lease:${taskId}`,
@@ -18,6 +20,10 @@ export const keys = {
   gpus: 'task_gpus',
   /** The device that was chosen last. */
   turn: 'task_turn',
+  /** JSON of what was asked for over HTTP, and whose it is. */
+  request: (taskId: string) => `task_request:${taskId}`,
+  /** Sorted set: a user's tasks of HTTP, by the time (ms) at which they were asked for. */
+  requestsOf: (userId: string) => `task_requests_of:${userId}`,
   /** Set: tasks of one user or address that are not known to be over. */
   tasksOf: (owner: string) => `tasks_of:${owner}`,
   /** The session whose file it is; nobody's without one. */
@@ -30,8 +36,6 @@ export const keys = {
   minute: (minute: number) => `task_minute:${minute}`,
   /** List: the last tasks that failed, newest first, as JSON. */
   failures: 'task_failures',
-  /** What a worker tells of its device, as JSON. */
-  gpuInfo: (gpuId: number) => `gpu_info:${gpuId}`,
   /** Channel on which tasks are cancelled. */
   control: 'task_control',
 } as const;

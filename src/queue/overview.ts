@@ -1,6 +1,5 @@
-import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
 import type { Config } from '../config.js';
+import { type DeviceInfo, readDevice } from '../task/device.js';
 import { readEntry } from '../task/schema.js';
 import { knownDevices } from './dead.js';
 import { keys, queueOf, workerOf } from './keys.js';
@@ -17,21 +16,13 @@ export interface RunningTask {
   readonly attempts: number | undefined;
 }
 
-/** What workers tell of their devices, as far as anybody looks at it here. */
-const deviceInfo = Type.Object({
-  worker: Type.Optional(Type.String()),
-  model: Type.Optional(Type.String()),
-  provider: Type.Optional(Type.String()),
-  simulated: Type.Optional(Type.Boolean()),
-});
-
 /** One device and what is in its queue. */
 export interface DeviceQueue {
   readonly id: number;
   readonly queue: string;
   /** As its worker says; undefined without a live one. */
   readonly status: string | undefined;
-  readonly info: Static<typeof deviceInfo> | undefined;
+  readonly info: DeviceInfo | undefined;
   readonly waiting: number;
   readonly dead: number;
   readonly running: readonly RunningTask[];
@@ -54,7 +45,7 @@ export async function queueOverview(redis: Redis, config: Config): Promise<Devic
     return {
       ...{ id, queue, running: running.get(queue) ?? [] },
       status: typeof status === 'string' ? status : undefined,
-      info: typeof info === 'string' ? readInfo(info) : undefined,
+      info: typeof info === 'string' ? readDevice(info) : undefined,
       waiting: Number(waiting ?? 0),
       dead: Number(dead ?? 0),
     };
@@ -91,13 +82,4 @@ async function stateOf(
     progress: progress === undefined ? undefined : Number(progress),
     attempts: attempts === undefined ? undefined : Number(attempts),
   };
-}
-
-function readInfo(text: string): DeviceQueue['info'] {
-  try {
-    const info: unknown = JSON.parse(text);
-    return Value.Check(deviceInfo, info) ? info : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
 import type { Log } from '../log.js';
+import type { DeviceInfo } from '../task/device.js';
 import { type Entry, brokenEntry, readEntry } from '../task/schema.js';
 import {
   cancelledHead,
@@ -60,6 +61,7 @@ export class WorkerQueue {
   readonly #gpuId: number;
   readonly #log: Log;
   #status: 'idle' | 'busy' | undefined;
+  #info: string | undefined;
   /** When the device began the work that is not counted yet. */
   #busySince: number | undefined;
   #heart: NodeJS.Timeout | undefined;
@@ -86,7 +88,8 @@ export class WorkerQueue {
   }
 
   /** From now on the worker is seen: `idle`, or `busy` while it holds a task. */
-  async open(): Promise<void> {
+  async open(info?: Omit<DeviceInfo, 'worker'>): Promise<void> {
+    if (info !== undefined) this.#info = JSON.stringify({ worker: this.worker, ...info });
     await this.#control.subscribe(keys.control);
     await this.setStatus('idle');
     this.#heart = setInterval(() => {
@@ -107,6 +110,9 @@ export class WorkerQueue {
     const beat = this.redis.multi();
     if (busySeconds > 0) {
       beat.hincrbyfloat(keys.totals, `busy:${this.#gpuId}`, busySeconds.toFixed(3));
+    }
+    if (this.#info !== undefined) {
+      beat.set(keys.gpuInfo(this.#gpuId), this.#info, 'EX', presenceSeconds);
     }
     await beat
       .set(keys.gpuStatus(this.#gpuId), this.#status, 'EX', presenceSeconds)
@@ -369,7 +375,7 @@ export class WorkerQueue {
         ['', raw, ...this.#ending(taskId)],
       );
     }
-    const gone = this.redis.multi().del(keys.gpuStatus(this.#gpuId));
+    const gone = this.redis.multi().del(keys.gpuStatus(this.#gpuId), keys.gpuInfo(this.#gpuId));
     if ((await this.redis.llen(this.processing)) === 0) gone.zrem(keys.workers, this.processing);
     gone.zrem(keys.gpus, this.#gpuId);
     await gone.exec();

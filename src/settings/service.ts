@@ -157,6 +157,15 @@ export const files = {
     ...range(1, 24 * 3600, 600),
     description: 'longest speech',
   }),
+  MAX_VIDEO_SIDE: Type.Optional(
+    Type.Integer({
+      minimum: 64,
+      maximum: 2048,
+      multipleOf: 8,
+      description: 'largest side of a video, in pixels, that a task may ask for; a multiple of 8',
+      unset: 'what the model was made for',
+    }),
+  ),
 };
 
 export const limits = {
@@ -167,17 +176,17 @@ export const limits = {
   TURNS_PER_MINUTE: Type.Integer({
     ...range(0, 1_000_000, 60),
     description:
-      'messages and recordings of a user in sessions; of an address without accounts ten times as many; 0 is no limit',
+      'messages and recordings of a user in sessions, and tasks over HTTP; of an address without accounts ten times as many; 0 is no limit',
   }),
   TASKS_PER_USER: Type.Integer({
     ...range(0, 1_000_000, 10),
     description:
-      "tasks of a user's sessions that wait or run; of an address ten times as many; 0 is no limit",
+      "tasks of a user's sessions and over HTTP that wait or run; of an address ten times as many; 0 is no limit",
   }),
   TASK_QUEUE_LIMIT: Type.Integer({
     ...range(0, 1_000_000, 1000),
     description:
-      'tasks that may wait for one device before sessions are refused more; 0 is no limit',
+      'tasks that may wait for one device before sessions and HTTP are refused more; 0 is no limit',
   }),
   STORAGE_PER_USER_MB: Type.Integer({
     ...range(0, 16_777_216, 4096),

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { CodedError } from '../errors.js';
+import { leastSize, sizeStep } from './device.js';
 
 export const maxTaskBytes = 64 * 1024;
 
@@ -9,9 +10,20 @@ const label = Type.String({
   maxLength: 200,
   pattern: '^[^\\u0000-\\u001f\\u007f]+$',
 });
-const fileId = Type.String({
+export const fileId = Type.String({
   pattern: '^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$',
 });
+
+/** How a clip is rendered; what is left out follows the loaded weights. */
+export const taskSettings = Type.Object({
+  steps: Type.Optional(Type.Integer({ minimum: 1, maximum: 200 })),
+  cfg: Type.Optional(Type.Number({ minimum: 0, maximum: 50 })),
+  seed: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
+  /** Side of the square picture in pixels; how large it may be, only the worker's model knows. */
+  size: Type.Optional(Type.Integer({ minimum: leastSize, maximum: 2048, multipleOf: sizeStep })),
+  frames_num: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
+});
+export type TaskSettings = Static<typeof taskSettings>;
 
 /** What a client pushes; members it does not know are left alone. */
 export const taskSchema = Type.Object({
@@ -19,10 +31,7 @@ export const taskSchema = Type.Object({
   session_id: label,
   ref_image_id: fileId,
   audio_id: fileId,
-  steps: Type.Optional(Type.Integer({ minimum: 1, maximum: 200 })),
-  cfg: Type.Optional(Type.Number({ minimum: 0, maximum: 50 })),
-  seed: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
-  frames_num: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
+  ...taskSettings.properties,
 });
 export type Task = Static<typeof taskSchema>;
 
@@ -43,6 +52,7 @@ const hints: Record<string, string> = {
   steps: 'an integer from 1 to 200',
   cfg: 'a number from 0 to 50',
   seed: `an integer from 0 to ${Number.MAX_SAFE_INTEGER}`,
+  size: `a multiple of ${sizeStep} from ${leastSize} to 2048`,
   frames_num: 'an integer from 1 to 1000000',
 };
 

@@ -4,9 +4,11 @@ import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
 import { type Owner, allowance } from '../limit/rates.js';
 import type { Log } from '../log.js';
+import { knownDevices } from '../queue/dead.js';
 import { type CancelOutcome, cancelTask, configuredDevices, readControl } from '../queue/cancel.js';
 import { keys, statusPrefix } from '../queue/keys.js';
 import { type Redis, runVerb } from '../queue/redis.js';
+import { type DeviceInfo, readDevice } from './device.js';
 import { readEntry } from './schema.js';
 import { type TaskUpdate, queuedHead } from './update.js';
 import { type TaskListener, Watchers, readUpdate } from './watchers.js';
@@ -23,6 +25,7 @@ export interface NewTask {
   readonly steps?: number | undefined;
   readonly cfg?: number | undefined;
   readonly seed?: number | undefined;
+  readonly size?: number | undefined;
   readonly framesNum?: number | undefined;
 }
 
@@ -104,7 +107,8 @@ export class Tasks {
     const raw = JSON.stringify({
       ...{ task_id: taskId, session_id: task.sessionId },
       ...{ ref_image_id: task.refImageId, audio_id: task.audioId },
-      ...{ steps: task.steps, cfg: task.cfg, seed: task.seed, frames_num: task.framesNum },
+      ...{ steps: task.steps, cfg: task.cfg, seed: task.seed, size: task.size },
+      frames_num: task.framesNum,
     });
     const { problem } = readEntry(raw);
     if (problem !== undefined) throw problem;
@@ -207,6 +211,17 @@ export class Tasks {
   async result(taskId: string): Promise<TaskUpdate | undefined> {
     const last = await this.#answer(this.#redis.hget(keys.state(taskId), 'last'));
     return last === null ? undefined : readUpdate(last);
+  }
+
+  /** The live devices whose workers say what they are: all of ours. */
+  async devices(): Promise<DeviceInfo[]> {
+    return this.#answer(
+      (async () => {
+        const ids = await knownDevices(this.#redis, this.#config);
+        const told = await this.#redis.mget(ids.map(keys.gpuInfo));
+        return told.map(readDevice).filter((device) => device !== undefined);
+      })(),
+    );
   }
 
   /** A Redis that is away answers when it is back; nobody should wait that long. */

@@ -44,6 +44,7 @@ for (const auth of ['required', 'optional']) {
 
     await sockets(t, server, ann, eve, role, conversation);
     await tasks(t, server, ann, eve);
+    await renders(t, server, ann, eve);
   });
 }
 
@@ -76,7 +77,12 @@ async function tasks(t: Test, server: SessionServer, ann: Client, eve: Client): 
     life.send({ type, conversation_id: own, data, timestamp: new Date().toISOString() });
     await life.next((frame) => frame['type'] === 'error', `${type} is refused`);
   }
-  t.notMatch(server.app.printRoutes({ commonPrefix: false }), /task/i, 'REST knows no tasks');
+  for (const client of [ann, eve]) {
+    for (const [method, path] of taskRequests(task_id)) {
+      const { status } = await client.request(method, path);
+      t.equal(status, 404, `a session's task does not exist to HTTP: ${method} ${path}`);
+    }
+  }
 
   const claim = await takeAndClaim(worker);
   t.equal(claim.taskId, task_id, 'nobody withdrew it');
@@ -85,6 +91,30 @@ async function tasks(t: Test, server: SessionServer, ann: Client, eve: Client): 
   const told = JSON.stringify([other.frames, life.received]);
   t.notOk(told.includes(task_id), 'nothing of it came to others');
   t.ok(JSON.stringify(hers.frames).includes(task_id));
+}
+
+function taskRequests(id: string): [method: string, path: string][] {
+  const path = `/api/tasks/${id}`;
+  return [
+    ['GET', path],
+    ['GET', `${path}/events`],
+    ['DELETE', path],
+  ];
+}
+
+/** A task of HTTP is its user's. */
+async function renders(t: Test, server: SessionServer, ann: Client, eve: Client): Promise<void> {
+  const image_id = await server.upload(await picture());
+  const { body } = await ann.post<{ task_id: string }>('/api/tasks', {
+    ...{ image_id, audio_id: await server.upload() },
+  });
+  for (const [method, path] of taskRequests(body.task_id)) {
+    t.match(await eve.request(method, path), { status: 404, body: { code: 'TASK_NOT_FOUND' } });
+    const { status } = await new Client(server.url).request(method, path);
+    t.ok([401, 404].includes(status), `nobody: ${method} ${path}: ${status}`);
+  }
+  t.match((await eve.get('/api/tasks')).body, { tasks: [], total: 0 });
+  t.match((await ann.get('/api/tasks')).body, { tasks: [{ status: 'queued' }], total: 1 });
 }
 
 async function sockets(

@@ -5,6 +5,7 @@ import type { Config } from '../../src/config.js';
 import { CodedError, type ErrorCode } from '../../src/errors.js';
 import type { Log } from '../../src/log.js';
 import type { Claim, WorkerQueue } from '../../src/queue/worker-queue.js';
+import { sizeProblem } from '../../src/task/device.js';
 import type { Task } from '../../src/task/schema.js';
 import { keepLease } from '../claim/lease.js';
 import type { VideoEncoder } from '../media/index.js';
@@ -104,6 +105,11 @@ export async function runJob(claim: Claim, context: JobContext): Promise<CodedEr
   }
 }
 
+/** The largest side that tasks may ask for. */
+export function largestSize({ tasks }: Config, defaults: { readonly width: number }): number {
+  return Math.max(defaults.width, tasks.maxSize ?? 0);
+}
+
 /** Makes the video at `outPath`. */
 async function makeVideoOf(
   task: Task,
@@ -115,6 +121,11 @@ async function makeVideoOf(
   const { config, engine, encoder, log, reporter, clock } = context;
   const folder = dirname(outPath);
   const { maxBytes } = config.tempFiles;
+  const { model, defaults } = engine.info();
+  const { size = defaults.width } = task;
+  const limits = { size: defaults.width, max_size: largestSize(config, defaults) };
+  const problem = task.size && sizeProblem(task.size, { model: model.name, ...limits });
+  if (problem) throw new CodedError('TASK_INVALID', problem);
   const tell = (stage: 'downloading' | VideoStage, percent: number, message: string) => {
     clock.enter(stage);
     const [from, to] = scale[stage];
@@ -143,8 +154,10 @@ async function makeVideoOf(
     cfg: task.cfg,
     seed: task.seed,
     frames: task.frames_num,
+    size,
     maxAudioSeconds: config.tasks.maxAudioSeconds,
-    encoder,
+    // Hardware was only tried at the model's own size, and refuses small ones.
+    encoder: size === defaults.width ? encoder : { name: 'x264' },
     signal,
     onStage: (...news) => {
       watchdog.alive();

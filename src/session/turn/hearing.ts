@@ -1,12 +1,9 @@
-import { buffer } from 'node:stream/consumers';
 import { CodedError } from '../../errors.js';
-import { durationOf, recordingOf, soundOfStream } from '../../media/recording.js';
+import { durationOf, recordingOf } from '../../media/recording.js';
 import type { Recording } from '../../speech/speech.js';
+import { storedRecording } from '../../tempfile/recording.js';
 import { unlessAborted } from '../../provider/abort.js';
 import type { Charge, RunningTurn, TurnInput } from '../core/host.js';
-
-/** A larger upload is only read as the sound in it, which is limited by its length. */
-const mostInMemory = 32 * 1024 * 1024;
 
 /** What a recording says. */
 export interface Heard {
@@ -66,15 +63,9 @@ async function uploaded(turn: RunningTurn, fileId: string): Promise<Stored> {
   const { store } = session.services;
   session.progress(turn, 'recognising');
   const record = await unlessAborted(session.files.use(fileId, ['audio', 'video']), signal);
-  const { mime, extension } = record;
-  if (record.type === 'video' || record.bytes > mostInMemory) {
-    const { maxAudioSeconds: maxSeconds } = session.services.config.tasks;
-    const source = await unlessAborted(store.read(record), signal);
-    const recording = await soundOfStream(source, { signal, maxSeconds });
-    return { recording, fileId, saved: Promise.resolve() };
-  }
-  const data = await unlessAborted(store.read(record).then(buffer), signal);
-  return { recording: { data, mime, extension }, fileId, saved: Promise.resolve() };
+  const { maxAudioSeconds: maxSeconds } = session.services.config.tasks;
+  const read = storedRecording(store, record, { signal, maxSeconds });
+  return { recording: await unlessAborted(read, signal), fileId, saved: Promise.resolve() };
 }
 
 async function recorded(

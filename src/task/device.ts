@@ -1,0 +1,45 @@
+import { type Static, Type } from 'typebox';
+import { Value } from 'typebox/value';
+
+/** The smallest side of a picture that any model is asked for, and what every side is a multiple of. */
+export const leastSize = 64;
+export const sizeStep = 8;
+
+/** What a worker tells of its device and model, in Redis, for as long as it lives. */
+export const deviceInfo = Type.Object({
+  worker: Type.String(),
+  model: Type.String(),
+  provider: Type.String(),
+  simulated: Type.Boolean(),
+  /** The side in pixels that the model was made for: the default. */
+  size: Type.Integer(),
+  /** The largest side that tasks may ask for. */
+  max_size: Type.Integer(),
+  steps: Type.Integer(),
+  cfg: Type.Number(),
+  fps: Type.Number(),
+});
+export type DeviceInfo = Static<typeof deviceInfo>;
+
+/** Undefined for what no worker of ours wrote. */
+export function readDevice(text: string | null): DeviceInfo | undefined {
+  if (text === null) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    return Value.Check(deviceInfo, value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Why a model does not render pictures of this side; undefined when it does. */
+export function sizeProblem(
+  wanted: number,
+  { model, size, max_size }: Pick<DeviceInfo, 'model' | 'size' | 'max_size'>,
+): string | undefined {
+  if (wanted >= leastSize && wanted <= max_size && wanted % sizeStep === 0) return undefined;
+  return (
+    `size must be a multiple of ${sizeStep} from ${leastSize} to ${max_size}, not ${wanted}: ` +
+    `the model ${model} was made for ${size}`
+  );
+}
