@@ -127,9 +127,13 @@ export const taskRoutes: FastifyPluginAsyncTypebox<
         );
     const signal = gone(reply, closing.signal);
     const events = taskEvents(tasks, id, { after, signal, heartbeatMs, mayListen });
-    return reply
-      .headers({ 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' })
-      .send(Readable.from(events, { objectMode: false }));
+    const headers = {
+      'content-type': 'text/event-stream',
+      'x-accel-buffering': 'no',
+      // A line that was kept for another request would hold up a server that stops.
+      connection: 'close',
+    };
+    return reply.headers(headers).send(Readable.from(events, { objectMode: false }));
   });
 };
 

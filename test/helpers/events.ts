@@ -1,46 +1,45 @@
+import { once } from 'node:events';
+import { type IncomingMessage, get } from 'node:http';
 import type { Test } from 'tap';
 import type { TaskUpdate } from '../../src/task/update.js';
 import { until } from './until.js';
 
-/** What one request for a task's events is told. */
+/** What one request for a task's events is told, on a line of its own. */
 export class EventReader {
   readonly updates: TaskUpdate[] = [];
-  /** All of it, comments included. */
-  text = '';
   isOver = false;
 
-  private constructor(readonly response: Response) {}
+  private constructor(readonly response: IncomingMessage) {
+    let text = '';
+    response.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk;
+      const whole = text.split('\n\n');
+      text = whole.pop() ?? '';
+      for (const event of whole) {
+        const data = /^data: (.*)$/m.exec(event)?.[1];
+        if (data !== undefined) this.updates.push(JSON.parse(data) as TaskUpdate);
+      }
+    });
+    response.on('error', () => undefined).once('close', () => (this.isOver = true));
+  }
 
   static async open(
     t: Test,
     url: string,
     headers: Record<string, string> = {},
-  ): Promise<EventReader & { leave(): void }> {
-    const abort = new AbortController();
-    t.teardown(() => abort.abort());
-    const response = await fetch(url, { headers, signal: abort.signal });
-    const reader = new EventReader(response);
-    void reader.#read();
-    return Object.assign(reader, { leave: () => abort.abort() });
+  ): Promise<EventReader> {
+    const request = get(url, { headers, agent: false });
+    t.teardown(() => request.destroy());
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    request.on('error', () => undefined);
+    return new EventReader(response);
   }
 
-  async #read(): Promise<void> {
-    try {
-      for await (const chunk of this.response.body ?? []) {
-        this.text += Buffer.from(chunk as Uint8Array).toString();
-        const whole = this.text.split('\n\n').slice(0, -1);
-        const told = whole.flatMap((event) => /^data: (.*)$/m.exec(event)?.[1] ?? []);
-        for (const data of told.slice(this.updates.length)) {
-          this.updates.push(JSON.parse(data) as TaskUpdate);
-        }
-      }
-    } catch {
-      // left
-    }
-    this.isOver = true;
+  leave(): void {
+    this.response.destroy();
   }
 
-  /** Resolves when the server has ended the stream. */
+  /** The last update, when the server has ended the stream. */
   async end(): Promise<TaskUpdate | undefined> {
     await until(() => this.isOver, 'the end of the events');
     return this.updates.at(-1);

@@ -40,11 +40,12 @@ export async function openWorker(
   redis: RunningRedis,
   gpuId = 0,
   settings: Record<string, string> = {},
+  info?: Parameters<WorkerQueue['open']>[0],
 ): Promise<WorkerQueue> {
   const name = `w${gpuId}-${Math.random().toString(36).slice(2)}`;
   const worker = new WorkerQueue(redis.config(settings), gpuId, name, log);
   t.teardown(() => worker.disconnect());
-  await worker.open();
+  await worker.open(info);
   return worker;
 }
 

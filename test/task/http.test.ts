@@ -48,8 +48,8 @@ void t.test('a task from its files to its video, watched at another process', as
     task: { ...asked, task_id: body.task_id, status: 'queued', position: 0, created_at: /Z$/ },
   });
   const events = await EventReader.open(t, `${other.url}${path}/events`);
-  t.equal(events.response.status, 200);
-  t.equal(events.response.headers.get('content-type'), 'text/event-stream');
+  t.equal(events.response.statusCode, 200);
+  t.equal(events.response.headers['content-type'], 'text/event-stream');
 
   const claim = await takeAndClaim(worker);
   t.match(claim.entry.task, {
@@ -89,8 +89,7 @@ void t.test('a task from its files to its video, watched at another process', as
 
 void t.test('what is wrong is said before anything is queued', async (t) => {
   const server = await startSessions(t, { MAX_AUDIO_SECONDS: '2' });
-  const worker = await openWorker(t, server.redis);
-  await worker.open(device);
+  await openWorker(t, server.redis, 0, {}, device);
   const client = new Client(server.url);
   const good = await files(server);
   const refused = async (more: object, status: number, code: string, message: RegExp) => {
@@ -129,8 +128,7 @@ void t.test('what is wrong is said before anything is queued', async (t) => {
 void t.test('limits, quotas and cancelling', async (t) => {
   const quotas = { QUOTAS: 'free:video_seconds=3', TASKS_PER_USER: '2', TURNS_PER_MINUTE: '6' };
   const server = await startSessions(t, { AUTH: 'required', ...quotas });
-  const worker = await openWorker(t, server.redis);
-  await worker.open(device);
+  const worker = await openWorker(t, server.redis, 0, {}, device);
   t.match(await new Client(server.url).post('/api/tasks', await files(server)), {
     status: 401,
     body: { code: 'UNAUTHORIZED' },
