@@ -10,6 +10,12 @@ const log = createLog('silent');
 /** A task without settings of its own, for devices that need no files. */
 export const plainTask = { sessionId: 'session', refImageId: imageId, audioId };
 
+/** What a worker with the bundled model tells of its device. */
+export const device = {
+  ...{ model: 'small', provider: 'cpu', simulated: false, size: 128, max_size: 256 },
+  ...{ steps: 6, cfg: 1, fps: 24 },
+};
+
 export interface OpenTasks {
   readonly tasks: Tasks;
   readonly subscriber: Redis;

@@ -7,7 +7,7 @@ import { connectRedis } from '../../src/queue/redis.js';
 import { startApp } from '../helpers/app.js';
 import { Client } from '../helpers/client.js';
 import { startRedis, taskJson, until } from '../helpers/redis.js';
-import { openTasks, openWorker, plainTask, takeAndClaim } from '../helpers/tasks.js';
+import { device, openTasks, openWorker, plainTask, takeAndClaim } from '../helpers/tasks.js';
 import { startSessions } from '../session/session-helper.js';
 
 const token = 'the-token-of-the-operator';
@@ -109,10 +109,7 @@ void t.test('an operator sees what happens and acts on it', async (t) => {
   t.same(await total(), { ended: [1, 3, 0], seconds: [2.4, 1.25], minutes: 3 });
 
   await t.test('status', async (t) => {
-    await client.set(
-      'gpu_info:0',
-      JSON.stringify({ worker: worker.worker, model: 'small', provider: 'cpu', simulated: false }),
-    );
+    await client.set('gpu_info:0', JSON.stringify({ worker: worker.worker, ...device }));
     await client.rpush('task_queue_gpu_0', taskJson('running'), taskJson('waiting'));
     const claim = await takeAndClaim(worker);
     await worker.setStatus('busy');

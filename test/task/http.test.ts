@@ -6,14 +6,9 @@ import { progressUpdate } from '../../src/task/update.js';
 import { Client } from '../helpers/client.js';
 import { EventReader } from '../helpers/events.js';
 import { picture, tone } from '../helpers/samples.js';
-import { openTasks, openWorker, plainTask, takeAndClaim } from '../helpers/tasks.js';
+import { device, openTasks, openWorker, plainTask, takeAndClaim } from '../helpers/tasks.js';
 import { startRedis, until } from '../helpers/redis.js';
 import { type SessionServer, startSessions } from '../session/session-helper.js';
-
-const device = {
-  ...{ model: 'small', provider: 'cpu', simulated: false, size: 128, max_size: 256 },
-  ...{ steps: 6, cfg: 1, fps: 24 },
-};
 
 interface Created {
   task_id: string;
