@@ -19,6 +19,7 @@ import type { ChangedRole, NewRole, Role, RoleSearch, RolesAnswer } from '../rol
 import type { BatchAnswer, UploadAnswer } from '../tempfile/http-schema.js';
 import { Http, type RequestOptions } from './http.js';
 import { EchoMimicSession, type SessionOptions } from './session.js';
+import { taskCalls } from './tasks.js';
 import { type TokenStore, type Tokens, memoryStore, tokensOf } from './tokens.js';
 import { type UploadOptions, formOf, transfer, uploadWith } from './upload.js';
 
@@ -37,6 +38,7 @@ const path = (prefix: string, id: string) => `${prefix}/${encodeURIComponent(id)
 /** Everything the server offers over HTTP. Calls that fail throw an `ApiError`. */
 export class EchoMimicClient {
   readonly baseUrl: string;
+  readonly tasks: ReturnType<typeof taskCalls>;
   readonly #http: Http;
   readonly #store: TokenStore;
   readonly #apiToken: string | undefined;
@@ -51,6 +53,7 @@ export class EchoMimicClient {
     });
     this.baseUrl = this.#http.baseUrl;
     this.#apiToken = apiToken;
+    this.tasks = taskCalls(this.#http, () => (this.isLoggedIn ? undefined : apiToken));
   }
 
   /** Whether there is a login; whether it still holds only the server knows. */

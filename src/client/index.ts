@@ -8,5 +8,15 @@ export {
   type SessionOptions,
   type SessionState,
 } from './session.js';
+export type {
+  CancelledTask,
+  CreatedTask,
+  NewTask,
+  Task,
+  TaskOptions,
+  TaskUpdate,
+  TasksAnswer,
+  WatchOptions,
+} from './tasks.js';
 export { type TokenStore, type Tokens, memoryStore } from './tokens.js';
 export type { UploadOptions } from './upload.js';

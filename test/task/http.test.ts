@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import { EchoMimicClient } from '../../src/client/index.js';
 import { CodedError } from '../../src/errors.js';
 import { keys } from '../../src/queue/keys.js';
 import { taskEvents } from '../../src/task/events.js';
@@ -251,6 +252,32 @@ void t.test('the line of events', async (t) => {
     await worker.complete(claim, videoId);
     t.match(await rest(events), /"completed"/);
   });
+});
+
+void t.test('the typed client stays with a task while the API is restarted', async (t) => {
+  const before = await startSessions(t);
+  const worker = await openWorker(t, before.redis, 0, {}, device);
+  const { tasks } = new EchoMimicClient({ baseUrl: before.url });
+  const created = await tasks.create(await files(before));
+  t.match(await tasks.options(), { models: [{ name: 'small' }] });
+  const heard: (number | undefined)[] = [];
+  const line: boolean[] = [];
+  const watched = tasks.watch(created.task_id, ({ seq }) => heard.push(seq), {
+    onLine: (isThere) => line.push(isThere),
+  });
+  await until(() => heard.length === 1, 'its place');
+  await before.app.close();
+  const claim = await takeAndClaim(worker);
+  await startSessions(t, { PORT: String(before.config.port) }, {}, before.redis);
+  await until(() => heard.length === 2, 'what was missed');
+  await worker.complete(claim, videoId);
+  t.match(await watched, { status: 'completed', video_file_id: videoId });
+  t.same(heard, [1, 2, 3]);
+  t.same([line[0], line.at(-1), line.includes(false)], [true, true, true]);
+  const after = await tasks.watch(created.task_id, () => t.fail('nothing is new'), { after: 3 });
+  t.match(after, { status: 'completed' });
+  t.match(await tasks.cancel(created.task_id), { outcome: 'ended' });
+  await t.rejects(tasks.watch(videoId, () => undefined), { code: 'TASK_NOT_FOUND', status: 404 });
 });
 
 void t.test('a client that goes away, and a server that stops', async (t) => {
