@@ -16,6 +16,8 @@ import { limitHttp, serverOptions, tellFailure } from './limit/http.js';
 import { trustedRequests } from './limit/trusted.js';
 import type { Log } from './log.js';
 import type { Redis } from './queue/redis.js';
+import { meters } from './observe/meters.js';
+import { metricsRoute } from './ops/metrics.js';
 import { operatorRoutes } from './ops/routes.js';
 import { roleRoutes } from './role/routes.js';
 import { openData, openSessionServices } from './services.js';
@@ -77,6 +79,14 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       { req: request, status: reply.statusCode, ms: reply.elapsedTime },
       'answered',
     );
+    meters.httpDuration.observe(
+      {
+        method: request.method,
+        route: request.routeOptions.url ?? 'none',
+        status: reply.statusCode,
+      },
+      reply.elapsedTime / 1000,
+    );
   });
 
   const store = await openTempFiles(config);
@@ -94,6 +104,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(roleRoutes, { prefix: '/api/roles', ...data, files: store });
   await app.register(conversationRoutes, { prefix: '/api/conversations', ...data });
   await app.register(operatorRoutes, { prefix: '/api/operator', config, redis });
+  await app.register(metricsRoute, { config, log, redis });
   if (redis === undefined) {
     const refuse = () => {
       throw new CodedError('REDIS_UNAVAILABLE', 'sessions and tasks need a Redis: set REDIS_HOST');
@@ -152,6 +163,7 @@ function answerFailure(error: FastifyError, request: FastifyRequest, reply: Fast
   const { code, status, message } = failure;
   if (status >= 500) request.log.error({ err: error, req: request }, 'request failed');
   else request.log.info({ code, req: request }, message);
+  meters.errors.inc({ code, via: 'http' });
   if (reply.raw.headersSent) return reply.raw.destroy();
   tellFailure(reply, failure);
   return reply.code(status).send({ success: false, message, code });

@@ -7,6 +7,7 @@ import { keepPurging } from './conversation/purge.js';
 import { createDialogue } from './dialogue/index.js';
 import { Rates } from './limit/rates.js';
 import type { Log } from './log.js';
+import { observedDialogue, observedRecogniser, observedSynthesiser } from './observe/providers.js';
 import { type Redis, connectRedis } from './queue/redis.js';
 import { Roles } from './role/roles.js';
 import type { SessionServices } from './session/services.js';
@@ -61,10 +62,10 @@ export function openSessionServices(
   tasks.start().catch((err: unknown) => log.error({ err }, 'tasks cannot be watched'));
   const services = {
     ...{ config, log, store, redis, accounts, quota, roles, conversations, rates, usage, tasks },
-    recogniser: replaced.recogniser ?? createRecogniser(config, log),
-    synthesiser: replaced.synthesiser ?? createSynthesiser(config, log),
-    dialogue: replaced.dialogue ?? createDialogue(config, log),
     ...replaced,
+    recogniser: observedRecogniser(replaced.recogniser ?? createRecogniser(config, log)),
+    synthesiser: observedSynthesiser(replaced.synthesiser ?? createSynthesiser(config, log)),
+    dialogue: observedDialogue(replaced.dialogue ?? createDialogue(config, log)),
   };
   return {
     ...services,

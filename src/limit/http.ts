@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { FastifyHttpOptions, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Config } from '../config.js';
 import { CodedError, type ErrorCode, errorCodes, retryAfterOf } from '../errors.js';
+import { meters } from '../observe/meters.js';
 import { tooMuch } from './json.js';
 import { networkOf } from './network.js';
 import { checkOrigin } from './origin.js';
@@ -225,6 +226,7 @@ function limitConnections(server: Server, most: number): void {
 
 /** An answer where no request came to be, or can be answered as usual; then the line closes. */
 function answerRaw(socket: Socket, code: ErrorCode, message: string): void {
+  meters.errors.inc({ code, via: 'http' });
   if (!socket.writable) return void socket.destroy();
   const body = JSON.stringify({ success: false, message, code });
   const { status } = errorCodes[code];

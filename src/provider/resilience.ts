@@ -10,6 +10,7 @@ import {
 import type { Config } from '../config.js';
 import { CodedError, type ErrorCode } from '../errors.js';
 import type { Log } from '../log.js';
+import { meters } from '../observe/meters.js';
 import { unlessAborted } from './abort.js';
 
 const kinds = {
@@ -99,11 +100,17 @@ class Service implements Resilient {
       breaker: new ConsecutiveBreaker(threshold),
       halfOpenAfter: openMs,
     });
+    const open = meters.circuitOpen.labels(name);
+    open.set(0);
     this.#circuit.onBreak((reason) => {
+      open.set(1);
       const error = 'error' in reason ? reason.error : undefined;
       this.#log.warn({ err: error }, `${this.#what} fails; it gets no calls for a while`);
     });
-    this.#circuit.onReset(() => this.#log.info(`${this.#what} is called again`));
+    this.#circuit.onReset(() => {
+      open.set(0);
+      this.#log.info(`${this.#what} is called again`);
+    });
   }
 
   async run<T>(work: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {

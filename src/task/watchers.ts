@@ -1,6 +1,7 @@
 import { Value } from 'typebox/value';
 import type { Config } from '../config.js';
 import type { Log } from '../log.js';
+import { meters } from '../observe/meters.js';
 import { keys } from '../queue/keys.js';
 import type { Redis } from '../queue/redis.js';
 import { type TaskUpdate, isEnd, taskUpdate } from './update.js';
@@ -119,6 +120,8 @@ export class Watchers {
     // When a task starts or is withdrawn, those behind it move up.
     if (update.status === 'processing' || update.status === 'failed') this.#placeSoon();
     if (!this.#watched.has(update.task_id)) return;
+    const lag = (Date.now() - Date.parse(update.timestamp)) / 1000;
+    if (lag >= 0) meters.progressLag.observe(lag);
     // How a task ended is told from its state alone, which only scripts write that hold the task.
     if (!isNumbered(update)) void this.#adopt(update);
     else if (isEnd(update)) void this.#read([update.task_id]);

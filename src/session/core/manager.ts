@@ -4,6 +4,7 @@ import { CodedError, codeOf } from '../../errors.js';
 import type { Role } from '../../role/roles.js';
 import type { ConnectionEnd } from '../dialect.js';
 import type { ChatEntry, Mode, SessionEvent } from '../events.js';
+import { type EndReason, countEnd, countStart } from './census.js';
 import { LoginWatch } from './logins.js';
 import { profileText } from './profile.js';
 import type { Counts } from '../../fleet/counts.js';
@@ -90,7 +91,7 @@ export class SessionManager {
     for (const { session, pass } of [...this.#held.values()]) {
       if (pass.loginId === undefined || !ended.has(pass.loginId)) continue;
       session.revoke();
-      void this.end(session);
+      void this.end(session, undefined, 'revoked');
     }
   }
 
@@ -144,7 +145,9 @@ export class SessionManager {
   async stop(): Promise<void> {
     this.#isStopping = true;
     await this.#logins.stop();
-    for (const { session } of this.#held.values()) void this.end(session);
+    for (const { session } of this.#held.values()) {
+      void this.end(session, undefined, 'server_stopping');
+    }
     await Promise.allSettled(this.#ends);
     await this.#registry.stop();
   }
@@ -278,18 +281,19 @@ export class SessionManager {
     const isGoodbye = end.code === 1000 && !end.byServer;
     const mayReturn = end.code === 1006 || session.isBusy;
     if (isGoodbye || !mayReturn || graceMs === 0 || this.#isStopping) {
-      void this.end(session);
+      void this.end(session, undefined, isGoodbye ? 'goodbye' : 'lost');
       return;
     }
-    held.grace = setTimeout(() => void this.end(session), graceMs).unref();
+    held.grace = setTimeout(() => void this.end(session, undefined, 'lost'), graceMs).unref();
   }
 
   /** Ends a session, once; `last` is the last event its client hears. */
-  async end(session: Session, last?: SessionEvent): Promise<void> {
+  async end(session: Session, last?: SessionEvent, reason: EndReason = 'stopped'): Promise<void> {
     const held = this.#held.get(session.id);
     if (held?.session === session) {
       this.#held.delete(session.id);
       clearTimeout(held.grace);
+      countEnd(held.request, reason);
       this.#uncount(held.request);
       const { key } = held.request;
       if (key !== undefined && this.#byKey.get(key) === held) {
@@ -342,6 +346,7 @@ export class SessionManager {
       grace: undefined,
     };
     this.#held.set(session.id, held);
+    countStart(request);
     // a session with a key is not resumed, but opened again
     if (request.key !== undefined) this.#byKey.set(request.key, held);
     else session.onChange = () => this.#keep(held);

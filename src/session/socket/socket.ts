@@ -3,6 +3,7 @@ import type { WebSocket } from 'ws';
 import type { Config } from '../../config.js';
 import { CodedError, type ErrorCode, retryAfterOf } from '../../errors.js';
 import type { Log } from '../../log.js';
+import { meters } from '../../observe/meters.js';
 import { type CloseCode, closeCodes, closeReason } from './close.js';
 import type { ClientSocket, Connection, ConnectionEnd, Dialect } from '../dialect.js';
 import { parseFrame } from './frame.js';
@@ -142,6 +143,7 @@ export class Socket implements ClientSocket {
   send(frame: object, options: { readonly coalesce?: string | undefined } = {}): void {
     if (!this.isOpen) return;
     this.#idleDeadline.refresh();
+    meters.frames.inc({ dialect: this.#dialect.name, direction: 'out' });
     this.#outbox.send(JSON.stringify(frame), options.coalesce);
   }
 
@@ -202,6 +204,7 @@ export class Socket implements ClientSocket {
   }
 
   #receive(data: Buffer, isBinary: boolean): void {
+    meters.frames.inc({ dialect: this.#dialect.name, direction: 'in' });
     if (this.#end !== undefined || !this.#count()) return;
     this.#idleDeadline.refresh();
     if (isBinary) {
@@ -269,6 +272,7 @@ export class Socket implements ClientSocket {
   }
 
   #sendError(code: ErrorCode, message: string, retryAfter = retryAfterOf(code)): void {
+    meters.errors.inc({ code, via: 'socket' });
     try {
       this.send(this.#dialect.error(this, code, message, retryAfter));
     } catch (error) {

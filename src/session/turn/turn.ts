@@ -6,6 +6,7 @@ import type { QuotaKind } from '../../config.js';
 import { partsOf } from '../../dialogue/parts.js';
 import { CodedError, codeOf } from '../../errors.js';
 import { joinSpeech } from '../../media/pcm.js';
+import { meters } from '../../observe/meters.js';
 import { secondsOf } from '../../media/recording.js';
 import { wavFile } from '../../media/wav.js';
 import { characterOf } from '../../role/roles.js';
@@ -14,6 +15,7 @@ import { unlessAborted } from '../../provider/abort.js';
 import { type Heard, hear } from './hearing.js';
 import type { Charge, RunningTurn, TurnHost, TurnInput } from '../core/host.js';
 import type { ChatEntry, SessionEvent } from '../events.js';
+import { failure, nothingSaid, wordless } from './failures.js';
 import { follow, render } from './rendering.js';
 import { spoken } from './speaking.js';
 import { piecesUntil } from './pieces.js';
@@ -38,6 +40,7 @@ export class Turn implements RunningTurn {
   #segment: { readonly text: string; readonly seconds: number } | undefined;
   #reply: ChatEntry | undefined;
   #lastTaskEvent: SessionEvent | undefined;
+  #begun = 0;
   #isOver = false;
 
   constructor(session: TurnHost, number: number, input: TurnInput) {
@@ -68,15 +71,21 @@ export class Turn implements RunningTurn {
 
   /** Resolves when the client has heard the end of it; never rejects for what went wrong in it. */
   async run(): Promise<void> {
-    const { log } = this.session.services;
+    const { services, setup } = this.session;
+    const { log } = services;
+    let outcome = 'done';
+    this.#begun = performance.now();
     try {
       await this.#go();
     } catch (error) {
+      outcome = this.signal.aborted ? 'cut' : 'failed';
       if (!this.signal.aborted) {
+        meters.errors.inc({ code: codeOf(error), via: 'turn' });
         log.warn({ err: error, session: this.session.id, turn: this.number }, 'a turn failed');
         this.emit(failure(error, this.number));
       }
     } finally {
+      meters.turns.inc({ mode: setup.mode, outcome });
       this.#finish();
     }
   }
@@ -96,6 +105,10 @@ export class Turn implements RunningTurn {
     if (this.#isOver) return;
     if (event.type === 'task-submitted' || event.type === 'task-progress') {
       this.#lastTaskEvent = event;
+    }
+    if (event.type === 'reply-audio' && event.index === 0) {
+      const { mode } = this.session.setup;
+      meters.firstAudio.observe({ mode }, (performance.now() - this.#begun) / 1000);
     }
     this.session.emit(event);
   }
@@ -362,34 +375,4 @@ export class Turn implements RunningTurn {
     });
     if (segmentIds.length > 0) await conversations.markProcessed(conversationId, segmentIds);
   }
-}
-
-function wordless(): CodedError {
-  return new CodedError(
-    'ASR_UNAVAILABLE',
-    'this server recognises no words (ASR=parrot): send text, or ask its operator to set ASR',
-  );
-}
-
-function nothingSaid(): CodedError {
-  return new CodedError('DIALOGUE_FAILED', 'the dialogue model answered nothing');
-}
-
-/** Only what the project itself says is told to a client; the rest stands in the log. */
-function failure(error: unknown, turn: number): SessionEvent {
-  const code = codeOf(error);
-  const message =
-    error instanceof CodedError
-      ? error.message
-      : 'something failed in the server; its log says what';
-  const retryAfter = error instanceof CodedError ? error.retryAfterSeconds : undefined;
-  const taskId = (error as { taskId?: string } | null)?.taskId;
-  return {
-    type: 'error',
-    code,
-    message,
-    retryAfter,
-    turn,
-    ...(taskId === undefined ? {} : { taskId }),
-  };
 }
