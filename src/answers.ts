@@ -1,5 +1,5 @@
-import { Type } from 'typebox';
-import type { ErrorCode } from './errors.js';
+import { type TSchema, Type } from 'typebox';
+import { type ErrorCode, errorCodes, retryAfterOf } from './errors.js';
 
 /** What HTTP answers have in common, whichever room gives them. */
 
@@ -9,9 +9,66 @@ export const textOrNull = Type.Union([Type.String(), Type.Null()]);
 export const isoTime = Type.String({ description: 'ISO 8601, UTC' });
 export const isoTimeOrNull = Type.Union([isoTime, Type.Null()]);
 
+const retryAfter = { type: 'integer', description: 'seconds after which it is worth trying again' };
+
+/** Who may ask, for the `security` of a route. */
+export const who = {
+  user: [{ login: [] }],
+  anyone: [{}, { login: [] }],
+  operator: [{}, { operator: [] }],
+  /** Where the server wants API_TOKEN. */
+  holder: [{}, { apiToken: [] }],
+};
+
 /** The answer to every request that fails. */
-export const failureAnswer = Type.Object({
-  success: Type.Literal(false),
-  message: Type.String({ description: 'what was expected, what arrived, what to do' }),
-  code: Type.Unsafe<ErrorCode>({ type: 'string', description: 'one of docs/errors.md' }),
-});
+export const failureAnswer = failureOf();
+
+/** What any request may meet, whatever it asks for. */
+const always: readonly ErrorCode[] = ['BAD_REQUEST', 'ORIGIN_REFUSED', 'RATE_LIMITED', 'INTERNAL'];
+/** Whose token may be wrong, besides. */
+export const tokenFailures = ['TOKEN_INVALID', 'TOKEN_EXPIRED', 'DATABASE_UNAVAILABLE'] as const;
+export const loginFailures = ['UNAUTHORIZED', ...tokenFailures] as const;
+
+/** For the `response` of a route: the failures that it may answer, by their status. */
+export function failures(...codes: readonly ErrorCode[]): Record<never, TSchema> {
+  const all = [...new Set([...always, ...codes])];
+  const statuses = new Set(all.map((code) => errorCodes[code].status));
+  const answers = [...statuses].map((status): [string, TSchema] => [
+    String(status),
+    failureOf(all.filter((code) => errorCodes[code].status === status)),
+  ]);
+  return { ...Object.fromEntries(answers), default: failureAnswer };
+}
+
+/** An answer without a body. */
+export function emptyAnswer(description: string) {
+  return Type.Unsafe<undefined>({ type: 'null', description });
+}
+
+/** An answer whose body is bytes of one of these types. */
+export function fileAnswer(description: string, types: readonly string[]) {
+  const schema = { type: 'string', format: 'binary' };
+  return Type.Unsafe<unknown>({
+    description,
+    content: Object.fromEntries(types.map((type) => [type, { schema }])),
+  });
+}
+
+function failureOf(codes?: readonly ErrorCode[]) {
+  const mayPass = codes?.some((code) => retryAfterOf(code) !== undefined);
+  return Type.Object(
+    {
+      success: Type.Literal(false),
+      message: Type.String({ description: 'what was expected, what arrived, what to do' }),
+      code: Type.Unsafe<ErrorCode>({
+        type: 'string',
+        ...(codes === undefined ? {} : { enum: codes }),
+        description: 'see docs/errors.md',
+      }),
+    },
+    {
+      description: codes?.join(', ') ?? 'any other failure',
+      ...(mayPass === true ? { headers: { 'retry-after': retryAfter } } : {}),
+    },
+  );
+}

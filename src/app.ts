@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import fastify, {
   type FastifyBaseLogger,
   type FastifyError,
@@ -9,6 +10,7 @@ import fastify, {
   LogController,
 } from 'fastify';
 import type { Config } from './config.js';
+import { describeHttp } from './contract/openapi.js';
 import { accountRoutes } from './account/routes.js';
 import { conversationRoutes } from './conversation/routes.js';
 import { CodedError, type ErrorCode } from './errors.js';
@@ -67,6 +69,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     userOf: (authorization) => data.accounts.claimedUser(authorization),
     isTrusted: trustedRequests(config, redis),
   });
+  await describeHttp(app, config);
   app.setNotFoundHandler((request, reply) =>
     reply.code(404).send({
       success: false,
@@ -122,13 +125,29 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   }
 
   await app.register(webRoutes, { log });
-  app.get('/livez', async () => ({ status: 'ok' }));
-  app.get('/readyz', async (_request, reply) => {
-    const checks = Promise.all([data.isReady(), isReady?.() ?? true]).catch(() => [false]);
-    const ready = (await Promise.race([checks, late(readyMs)])).every(Boolean);
-    if (ready) return { status: 'ok' };
-    return reply.code(503).header('retry-after', readyRetrySeconds).send({ status: 'not ready' });
-  });
+  const probe = Type.Object({ status: Type.String() });
+  const tags = ['service'];
+  app.get(
+    '/livez',
+    { schema: { tags, summary: 'Whether the process lives', response: { 200: probe } } },
+    async () => ({ status: 'ok' }),
+  );
+  app.get(
+    '/readyz',
+    {
+      schema: {
+        tags,
+        summary: 'Whether all that requests need is there',
+        response: { 200: probe, 503: probe },
+      },
+    },
+    async (_request, reply) => {
+      const checks = Promise.all([data.isReady(), isReady?.() ?? true]).catch(() => [false]);
+      const ready = (await Promise.race([checks, late(readyMs)])).every(Boolean);
+      if (ready) return { status: 'ok' };
+      return reply.code(503).header('retry-after', readyRetrySeconds).send({ status: 'not ready' });
+    },
+  );
   return app;
 }
 

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { messageAnswer } from '../answers.js';
+import { failures, loginFailures, messageAnswer, tokenFailures, who } from '../answers.js';
 import { CodedError } from '../errors.js';
 import type { User } from '../store/schema.js';
 import type { Accounts } from './accounts.js';
@@ -25,6 +25,7 @@ export interface AccountRoutesOptions {
 }
 
 const bodyLimit = 16 * 1024;
+const tags = ['account'];
 
 /** Registered under `/api`: `/auth/...` and `/account`. */
 export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = async (
@@ -41,7 +42,18 @@ export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = as
       bodyLimit,
       schema: {
         body: registration,
-        response: { 201: tokenAnswer },
+        tags,
+        summary: 'Make an account and log in',
+        response: {
+          201: tokenAnswer,
+          ...failures(
+            'REGISTRATION_CLOSED',
+            'USERNAME_TAKEN',
+            'LOGIN_THROTTLED',
+            'FORM_TOO_LARGE',
+            'DATABASE_UNAVAILABLE',
+          ),
+        },
       },
     },
     async (request, reply) => {
@@ -54,7 +66,15 @@ export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = as
     '/auth/login',
     {
       bodyLimit,
-      schema: { body: credentials, response: { 200: tokenAnswer } },
+      schema: {
+        tags,
+        summary: 'Log in',
+        body: credentials,
+        response: {
+          200: tokenAnswer,
+          ...failures('LOGIN_FAILED', 'LOGIN_THROTTLED', 'FORM_TOO_LARGE', 'DATABASE_UNAVAILABLE'),
+        },
+      },
     },
     async (request) => tokensOf(await accounts.login(request.body, request.ip)),
   );
@@ -64,8 +84,11 @@ export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = as
     {
       bodyLimit,
       schema: {
+        tags,
+        summary: 'The next pair of tokens',
+        description: 'A refresh token is good for one use; one that comes back ends its login.',
         body: refreshRequest,
-        response: { 200: tokenAnswer },
+        response: { 200: tokenAnswer, ...failures('FORM_TOO_LARGE', ...tokenFailures) },
       },
     },
     async (request) => tokensOf(await accounts.refresh(request.body.refresh_token)),
@@ -76,8 +99,11 @@ export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = as
     {
       bodyLimit,
       schema: {
+        tags,
+        summary: 'End a login, or all of the account',
+        security: who.anyone,
         body: logoutRequest,
-        response: { 200: messageAnswer },
+        response: { 200: messageAnswer, ...failures('FORM_TOO_LARGE', ...loginFailures) },
       },
       // A logout with nothing to say needs no body.
       preValidation: async (request) => {
@@ -102,18 +128,32 @@ export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = as
     },
   );
 
-  app.get('/account', { schema: { response: { 200: profileAnswer } } }, async (request) => ({
-    success: true as const,
-    user: answerOf(await requireUser(accounts, request)),
-  }));
+  app.get(
+    '/account',
+    {
+      schema: {
+        tags,
+        summary: 'Who is logged in',
+        security: who.user,
+        response: { 200: profileAnswer, ...failures(...loginFailures) },
+      },
+    },
+    async (request) => ({
+      success: true as const,
+      user: answerOf(await requireUser(accounts, request)),
+    }),
+  );
 
   app.patch(
     '/account',
     {
       bodyLimit,
       schema: {
+        tags,
+        summary: 'Change the profile; null clears a field',
+        security: who.user,
         body: profileChange,
-        response: { 200: profileAnswer },
+        response: { 200: profileAnswer, ...failures('FORM_TOO_LARGE', ...loginFailures) },
       },
     },
     async (request) => {
@@ -129,7 +169,16 @@ export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = as
     '/account',
     {
       bodyLimit,
-      schema: { body: removal, response: { 200: messageAnswer } },
+      schema: {
+        tags,
+        summary: 'Delete the account with its roles and conversations',
+        security: who.user,
+        body: removal,
+        response: {
+          200: messageAnswer,
+          ...failures('LOGIN_FAILED', 'LOGIN_THROTTLED', 'FORM_TOO_LARGE', ...loginFailures),
+        },
+      },
     },
     async (request) => {
       const user = await requireUser(accounts, request);
@@ -146,8 +195,14 @@ export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = as
     {
       bodyLimit,
       schema: {
+        tags,
+        summary: 'Change the password; every login but the new one ends',
+        security: who.user,
         body: passwordChange,
-        response: { 200: tokenAnswer },
+        response: {
+          200: tokenAnswer,
+          ...failures('LOGIN_FAILED', 'LOGIN_THROTTLED', 'FORM_TOO_LARGE', ...loginFailures),
+        },
       },
     },
     async (request) => {
@@ -157,17 +212,28 @@ export const accountRoutes: FastifyPluginAsyncTypebox<AccountRoutesOptions> = as
     },
   );
 
-  app.get('/account/usage', { schema: { response: { 200: usageAnswer } } }, async (request) => {
-    const user = await requireUser(accounts, request);
-    const { day, resetsAt, kinds } = await quota.usage(user);
-    return {
-      success: true as const,
-      subscription_type: user.subscription_type,
-      day,
-      resets_at: resetsAt,
-      usage: kinds,
-    };
-  });
+  app.get(
+    '/account/usage',
+    {
+      schema: {
+        tags,
+        summary: 'What was used today',
+        security: who.user,
+        response: { 200: usageAnswer, ...failures(...loginFailures) },
+      },
+    },
+    async (request) => {
+      const user = await requireUser(accounts, request);
+      const { day, resetsAt, kinds } = await quota.usage(user);
+      return {
+        success: true as const,
+        subscription_type: user.subscription_type,
+        day,
+        resets_at: resetsAt,
+        usage: kinds,
+      };
+    },
+  );
 };
 
 function tokensOf({ user, accessToken, refreshToken, expiresIn }: Login) {

@@ -18,6 +18,7 @@ import type {
 import type { ChangedRole, NewRole, Role, RoleSearch, RolesAnswer } from '../role/http-schema.js';
 import type { BatchAnswer, UploadAnswer } from '../tempfile/http-schema.js';
 import { Http, type RequestOptions } from './http.js';
+import { operatorCalls } from './operator.js';
 import { EchoMimicSession, type SessionOptions } from './session.js';
 import { taskCalls } from './tasks.js';
 import { type TokenStore, type Tokens, memoryStore, tokensOf } from './tokens.js';
@@ -29,6 +30,8 @@ export interface ClientOptions {
   readonly fetch?: typeof fetch | undefined;
   /** A login that is there already, or where logins are kept. */
   readonly tokens?: Tokens | TokenStore | undefined;
+  /** OPERATOR_TOKEN of the server, where it wants one for `operator`. */
+  readonly operatorToken?: string | (() => string | undefined) | undefined;
   /** API_TOKEN of the server, where it wants one for temp files. */
   readonly apiToken?: string | undefined;
 }
@@ -39,11 +42,12 @@ const path = (prefix: string, id: string) => `${prefix}/${encodeURIComponent(id)
 export class EchoMimicClient {
   readonly baseUrl: string;
   readonly tasks: ReturnType<typeof taskCalls>;
+  readonly operator: ReturnType<typeof operatorCalls>;
   readonly #http: Http;
   readonly #store: TokenStore;
   readonly #apiToken: string | undefined;
 
-  constructor({ baseUrl, fetch: own, tokens, apiToken }: ClientOptions = {}) {
+  constructor({ baseUrl, fetch: own, tokens, apiToken, operatorToken }: ClientOptions = {}) {
     const { location } = globalThis as { location?: { origin: string } };
     this.#store = tokens !== undefined && 'get' in tokens ? tokens : memoryStore(tokens);
     this.#http = new Http({
@@ -54,6 +58,9 @@ export class EchoMimicClient {
     this.baseUrl = this.#http.baseUrl;
     this.#apiToken = apiToken;
     this.tasks = taskCalls(this.#http, () => (this.isLoggedIn ? undefined : apiToken));
+    this.operator = operatorCalls(this.#http, () =>
+      typeof operatorToken === 'function' ? operatorToken() : operatorToken,
+    );
   }
 
   /** Whether there is a login; whether it still holds only the server knows. */

@@ -13,7 +13,7 @@ export interface Call extends RequestOptions {
   readonly body?: object | undefined;
   readonly query?: object | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** In place of the login's. */
+  /** In place of the login's; an empty one is none at all. */
   readonly bearer?: string | undefined;
 }
 
@@ -102,7 +102,7 @@ export class Http {
     const init: RequestInit = {
       method,
       headers: {
-        ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }),
+        ...(bearer === undefined || bearer === '' ? {} : { authorization: `Bearer ${bearer}` }),
         ...(body === undefined || isForm ? {} : { 'content-type': 'application/json' }),
         ...headers,
       },

@@ -5,6 +5,7 @@ export type { WebSocketConstructor } from './line.js';
 export {
   EchoMimicSession,
   type SessionEvents,
+  type SessionMark,
   type SessionOptions,
   type SessionState,
 } from './session.js';
@@ -20,3 +21,9 @@ export type {
 } from './tasks.js';
 export { type TokenStore, type Tokens, memoryStore } from './tokens.js';
 export type { UploadOptions } from './upload.js';
+export type { Account, UsageAnswer } from '../account/http-schema.js';
+export type { Conversation, Message } from '../conversation/http-schema.js';
+export type { Role } from '../role/http-schema.js';
+export type { ServerData, ServerEvent, ServerFrame } from '../session/echomimic/schema.js';
+export type { UploadAnswer } from '../tempfile/http-schema.js';
+export type { Failures, OperatorStatus, Throughput } from './operator.js';

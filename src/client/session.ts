@@ -12,6 +12,14 @@ import { base64 } from './base64.js';
 import { ApiError } from './errors.js';
 import { type Line, type LineEnd, type WebSocketConstructor, lineUrl, openLine } from './line.js';
 
+/** What it takes to go on with a session. */
+export interface SessionMark {
+  readonly sessionId: string;
+  readonly resumeToken: string;
+  /** The number of the last frame that was received. */
+  readonly lastSeq: number;
+}
+
 export interface SessionOptions {
   /** Where the server is, such as `http://127.0.0.1:3000`; the page's own by default. */
   readonly url?: string | undefined;
@@ -25,6 +33,8 @@ export interface SessionOptions {
   readonly voiceId?: string | undefined;
   readonly speechRate?: number | undefined;
   readonly pitchRate?: number | undefined;
+  /** A session to go on with, such as that of a page that was loaded anew. */
+  readonly resume?: SessionMark | undefined;
   /** Where there is no global one, as in Node 20: that of the package `ws`. */
   readonly WebSocket?: WebSocketConstructor | undefined;
   /** Attempts in a row that may fail before it gives up; no end by default. */
@@ -71,14 +81,20 @@ export class EchoMimicSession {
   #hasFreshToken = false;
   #stopping = false;
   #ack: Ack | undefined;
-  #lastSeq = 0;
+  #mark: SessionMark | undefined;
 
   constructor(options: SessionOptions) {
     this.#options = options;
+    this.#mark = options.resume;
   }
 
   get state(): SessionState {
     return this.#state;
+  }
+
+  /** What a session of another page, or of another day, can go on with; undefined before. */
+  get mark(): SessionMark | undefined {
+    return this.#mark;
   }
 
   /** What the server said of the session last; undefined until it is connected. */
@@ -184,8 +200,6 @@ export class EchoMimicSession {
   }
 
   #begin(): void {
-    this.#ack = undefined;
-    this.#lastSeq = 0;
     this.#failures = 0;
     this.#stopping = false;
     this.#become('connecting');
@@ -215,9 +229,9 @@ export class EchoMimicSession {
 
   #request(token: string | undefined): void {
     const { mode, roleId, conversationId, imageId, voiceId, speechRate, pitchRate } = this.#options;
-    const known = this.#ack;
+    const mark = this.#mark;
     const request =
-      known === undefined
+      mark === undefined
         ? {
             mode,
             role_id: roleId,
@@ -228,26 +242,27 @@ export class EchoMimicSession {
             pitch_rate: pitchRate,
           }
         : {
-            session_id: known.session_id,
-            resume_token: known.resume_token,
-            last_seq: this.#lastSeq,
+            session_id: mark.sessionId,
+            resume_token: mark.resumeToken,
+            last_seq: mark.lastSeq,
           };
     // JSON leaves out what is undefined
     this.#write('request_connection', { ...request, token } as ConnectionRequest);
   }
 
   #receive(frame: ServerFrame, token: string | undefined): void {
-    if (frame.seq !== undefined) this.#lastSeq = frame.seq;
-    const isConnected = this.#state === 'open';
-    if (frame.event === 'connection_ack') this.#connected(frame.data);
-    else if (frame.event === 'error' && !isConnected) return this.#refused(frame.data, token);
+    if (frame.event === 'connection_ack') this.#connected(frame.data, frame.seq);
+    else if (this.#state === 'open') {
+      if (frame.seq !== undefined && this.#mark) this.#mark = { ...this.#mark, lastSeq: frame.seq };
+    } else if (frame.event === 'error') return this.#refused(frame.data, token);
     this.#emit('frame', frame);
     this.#emit(frame.event, frame.data);
   }
 
-  #connected(ack: Ack): void {
+  #connected(ack: Ack, lastSeq = 0): void {
     clearTimeout(this.#timer);
     this.#ack = ack;
+    this.#mark = { sessionId: ack.session_id, resumeToken: ack.resume_token, lastSeq };
     this.#failures = 0;
     this.#hasFreshToken = false;
     this.#become('open');
@@ -256,10 +271,10 @@ export class EchoMimicSession {
 
   /** The server did not take the request; the line is still open. */
   #refused({ code, message, retry_after }: ServerData<'error'>, token: string | undefined): void {
-    const known = this.#ack;
-    if (code === 'SESSION_UNKNOWN' && known !== undefined) {
-      this.#ack = undefined;
-      this.#emit('lost', { sessionId: known.session_id });
+    const mark = this.#mark;
+    if (code === 'SESSION_UNKNOWN' && mark !== undefined) {
+      this.#mark = undefined;
+      this.#emit('lost', { sessionId: mark.sessionId });
       return this.#request(token);
     }
     const error = new ApiError(code, message, { retryAfter: retry_after });
@@ -291,7 +306,7 @@ export class EchoMimicSession {
     const { attempts = Infinity } = this.#options;
     if (this.#failures >= attempts) return this.#finish(error);
     const retryMs = backoff(this.#failures - 1, error.retryAfter);
-    const state = this.#ack === undefined ? 'connecting' : 'reconnecting';
+    const state = this.#mark === undefined ? 'connecting' : 'reconnecting';
     this.#become(state, { retryMs, why: error });
     this.#wait(retryMs, () => void this.#connect());
   }
@@ -300,6 +315,7 @@ export class EchoMimicSession {
     if (this.#state === 'closed') return;
     this.#drop(1000);
     this.#queue.length = 0;
+    this.#mark = undefined;
     this.#become('closed', { why: error });
     this.#emit('closed', error);
   }

@@ -4,6 +4,7 @@ import * as contentDisposition from 'content-disposition';
 import { Type } from 'typebox';
 import type { Accounts } from '../account/accounts.js';
 import { requireUser } from '../account/guard.js';
+import { failures, fileAnswer, loginFailures, messageAnswer, who } from '../answers.js';
 import { codeOf } from '../errors.js';
 import type { Roles } from '../role/roles.js';
 import type { MessageRow, User } from '../store/schema.js';
@@ -11,9 +12,12 @@ import { oneLine } from '../store/text.js';
 import type { Conversations } from './conversations.js';
 import { type Exported, conversationJson, jsonOf, markdownOf, messageJson } from './export.js';
 import {
+  conversationAnswer,
   conversationSearch,
+  conversationsAnswer,
   exportFormat,
   messageRange,
+  messagesAnswer,
   newConversation,
   renaming,
 } from './http-schema.js';
@@ -24,6 +28,9 @@ export interface ConversationRoutesOptions {
   readonly accounts: Accounts;
 }
 
+const tags = ['conversations'];
+/** One's own, by id. */
+const foundFailures = ['FORBIDDEN', 'CONVERSATION_NOT_FOUND', ...loginFailures] as const;
 const exportedAtOnce = 500;
 const idParameter = Type.Object({ id: Type.String({ maxLength: 200 }) });
 
@@ -31,57 +38,129 @@ export const conversationRoutes: FastifyPluginAsyncTypebox<ConversationRoutesOpt
   app,
   { conversations, roles, accounts },
 ) => {
-  app.get('/', { schema: { querystring: conversationSearch } }, async (request) => {
-    const user = await requireUser(accounts, request);
-    const { q, status, page = 1, page_size = 20 } = request.query;
-    const found = await conversations.list(user, { q, status, page, pageSize: page_size });
-    return {
-      success: true,
-      conversations: found.conversations.map(conversationJson),
-      page,
-      page_size,
-      total: found.total,
-    };
-  });
+  app.get(
+    '/',
+    {
+      schema: {
+        tags,
+        summary: "One's own conversations, the latest first",
+        security: who.user,
+        querystring: conversationSearch,
+        response: { 200: conversationsAnswer, ...failures(...loginFailures) },
+      },
+    },
+    async (request) => {
+      const user = await requireUser(accounts, request);
+      const { q, status, page = 1, page_size = 20 } = request.query;
+      const found = await conversations.list(user, { q, status, page, pageSize: page_size });
+      return {
+        success: true as const,
+        conversations: found.conversations.map(conversationJson),
+        page,
+        page_size,
+        total: found.total,
+      };
+    },
+  );
 
-  app.post('/', { schema: { body: newConversation } }, async (request, reply) => {
-    const user = await requireUser(accounts, request);
-    const { id, title, role_id } = request.body;
-    const roleId = role_id === undefined ? undefined : (await roles.find(role_id, user)).id;
-    const row = await conversations.create(user, { id, title, roleId });
-    return reply.code(201).send({ success: true, conversation: conversationJson(row) });
-  });
+  app.post(
+    '/',
+    {
+      schema: {
+        tags,
+        summary: 'Begin a conversation',
+        security: who.user,
+        body: newConversation,
+        response: {
+          201: conversationAnswer,
+          ...failures(
+            'ROLE_NOT_FOUND',
+            'CONVERSATION_EXISTS',
+            'CONVERSATION_DELETED',
+            'FORM_TOO_LARGE',
+            ...loginFailures,
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const user = await requireUser(accounts, request);
+      const { id, title, role_id } = request.body;
+      const roleId = role_id === undefined ? undefined : (await roles.find(role_id, user)).id;
+      const row = await conversations.create(user, { id, title, roleId });
+      return reply.code(201).send({ success: true as const, conversation: conversationJson(row) });
+    },
+  );
 
-  app.get('/:id', { schema: { params: idParameter } }, async (request) => {
-    const user = await requireUser(accounts, request);
-    const row = await conversations.find(request.params.id, user);
-    return { success: true, conversation: conversationJson(row) };
-  });
+  app.get(
+    '/:id',
+    {
+      schema: {
+        tags,
+        summary: 'One conversation',
+        security: who.user,
+        params: idParameter,
+        response: { 200: conversationAnswer, ...failures(...foundFailures) },
+      },
+    },
+    async (request) => {
+      const user = await requireUser(accounts, request);
+      const row = await conversations.find(request.params.id, user);
+      return { success: true as const, conversation: conversationJson(row) };
+    },
+  );
 
   app.patch(
     '/:id',
     {
       schema: {
+        tags,
+        summary: 'Give a conversation a title',
+        security: who.user,
         params: idParameter,
         body: renaming,
+        response: { 200: conversationAnswer, ...failures('FORM_TOO_LARGE', ...foundFailures) },
       },
     },
     async (request) => {
       const user = await requireUser(accounts, request);
       const row = await conversations.rename(request.params.id, user, request.body.title);
-      return { success: true, conversation: conversationJson(row) };
+      return { success: true as const, conversation: conversationJson(row) };
     },
   );
 
-  app.delete('/:id', { schema: { params: idParameter } }, async (request) => {
-    const user = await requireUser(accounts, request);
-    await conversations.remove(request.params.id, user);
-    return { success: true, message: 'the conversation was deleted' };
-  });
+  app.delete(
+    '/:id',
+    {
+      schema: {
+        tags,
+        summary: 'Delete a conversation',
+        security: who.user,
+        params: idParameter,
+        response: { 200: messageAnswer, ...failures(...foundFailures) },
+      },
+    },
+    async (request) => {
+      const user = await requireUser(accounts, request);
+      await conversations.remove(request.params.id, user);
+      return { success: true as const, message: 'the conversation was deleted' };
+    },
+  );
 
   app.get(
     '/:id/messages',
-    { schema: { params: idParameter, querystring: messageRange } },
+    {
+      schema: {
+        tags,
+        summary: 'What was said, a page of it',
+        description:
+          'Positions are exclusive; without after the last messages before before are meant.',
+        security: who.user,
+        params: idParameter,
+        querystring: messageRange,
+        response: { 200: messagesAnswer, ...failures(...foundFailures) },
+      },
+    },
     async (request) => {
       const user = await requireUser(accounts, request);
       const { id } = await conversations.find(request.params.id, user);
@@ -91,7 +170,7 @@ export const conversationRoutes: FastifyPluginAsyncTypebox<ConversationRoutesOpt
       const start = messages[0]?.position ?? Math.min((after ?? -1) + 1, total);
       const end = start + messages.length;
       return {
-        success: true,
+        success: true as const,
         messages: messages.map(messageJson),
         total,
         // Pages are asked for by the position at the edge of this one.
@@ -105,8 +184,15 @@ export const conversationRoutes: FastifyPluginAsyncTypebox<ConversationRoutesOpt
     '/:id/export',
     {
       schema: {
+        tags,
+        summary: 'The whole conversation as a document',
+        security: who.user,
         params: idParameter,
         querystring: exportFormat,
+        response: {
+          200: fileAnswer('the document', ['text/markdown', 'application/json']),
+          ...failures(...foundFailures),
+        },
       },
     },
     async (request, reply) => {

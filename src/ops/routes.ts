@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { Static } from 'typebox';
+import { failures, who } from '../answers.js';
 import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
 import { processOverview } from '../fleet/overview.js';
@@ -24,6 +25,9 @@ const { version } = JSON.parse(readFileSync(join(projectRoot, 'package.json'), '
   version: string;
 };
 
+const tags = ['operator'];
+const operatorFailures = ['UNAUTHORIZED', 'FORBIDDEN', 'REDIS_UNAVAILABLE'] as const;
+
 /** For whoever runs the service: what it does, and what can be done about it. */
 export const operatorRoutes: FastifyPluginAsyncTypebox<OperatorRoutesOptions> = async (
   app,
@@ -37,33 +41,47 @@ export const operatorRoutes: FastifyPluginAsyncTypebox<OperatorRoutesOptions> = 
   });
   const redis = given as Redis;
 
-  app.get('/status', { schema: { response: { 200: schema.statusAnswer } } }, async () => {
-    const [devices, processes] = await inTime(
-      Promise.all([queueOverview(redis, config), processOverview(redis)]),
-    );
-    return {
-      success: true as const,
-      version,
-      uptime: Math.floor(process.uptime()),
-      devices: devices.map(deviceJson),
-      processes: processes.map(({ name, url, sessions, silentMs }) => ({
-        ...{ name, sessions, silent: silentMs / 1000 },
-        ...defined({ url }),
-      })),
-      sessions: sum(processes.map(({ sessions }) => sessions)),
-      tasks: {
-        waiting: sum(devices.map(({ waiting }) => waiting)),
-        running: sum(devices.map(({ running }) => running.length)),
+  app.get(
+    '/status',
+    {
+      schema: {
+        tags,
+        summary: 'Devices, processes, sessions and tasks, now',
+        security: who.operator,
+        response: { 200: schema.statusAnswer, ...failures(...operatorFailures) },
       },
-    };
-  });
+    },
+    async () => {
+      const [devices, processes] = await inTime(
+        Promise.all([queueOverview(redis, config), processOverview(redis)]),
+      );
+      return {
+        success: true as const,
+        version,
+        uptime: Math.floor(process.uptime()),
+        devices: devices.map(deviceJson),
+        processes: processes.map(({ name, url, sessions, silentMs }) => ({
+          ...{ name, sessions, silent: silentMs / 1000 },
+          ...defined({ url }),
+        })),
+        sessions: sum(processes.map(({ sessions }) => sessions)),
+        tasks: {
+          waiting: sum(devices.map(({ waiting }) => waiting)),
+          running: sum(devices.map(({ running }) => running.length)),
+        },
+      };
+    },
+  );
 
   app.get(
     '/throughput',
     {
       schema: {
         querystring: schema.throughputQuery,
-        response: { 200: schema.throughputAnswer },
+        tags,
+        summary: 'What was done, minute by minute',
+        security: who.operator,
+        response: { 200: schema.throughputAnswer, ...failures(...operatorFailures) },
       },
     },
     async ({ query: { minutes = 60 } }) => ({
@@ -74,7 +92,15 @@ export const operatorRoutes: FastifyPluginAsyncTypebox<OperatorRoutesOptions> = 
 
   app.get(
     '/failures',
-    { schema: { querystring: schema.failuresQuery, response: { 200: schema.failuresAnswer } } },
+    {
+      schema: {
+        querystring: schema.failuresQuery,
+        tags,
+        summary: 'The last failed tasks, and those that are dead',
+        security: who.operator,
+        response: { 200: schema.failuresAnswer, ...failures(...operatorFailures) },
+      },
+    },
     async ({ query: { limit = 50 } }) => {
       const [failures, dead] = await inTime(
         Promise.all([lastFailures(redis, limit), deadTasks(redis, config)]),
@@ -95,7 +121,13 @@ export const operatorRoutes: FastifyPluginAsyncTypebox<OperatorRoutesOptions> = 
       schema: {
         params: schema.idParameter,
         body: schema.requeueBody,
-        response: { 200: schema.requeueAnswer },
+        tags,
+        summary: 'Queue a dead task again',
+        security: who.operator,
+        response: {
+          200: schema.requeueAnswer,
+          ...failures('NOT_FOUND', 'TASK_INVALID', 'FORM_TOO_LARGE', ...operatorFailures),
+        },
       },
     },
     async ({ params, body, log }) => {
@@ -110,7 +142,15 @@ export const operatorRoutes: FastifyPluginAsyncTypebox<OperatorRoutesOptions> = 
 
   app.delete(
     '/dead/:id',
-    { schema: { params: schema.idParameter, response: { 200: schema.dropAnswer } } },
+    {
+      schema: {
+        params: schema.idParameter,
+        tags,
+        summary: 'Drop a dead task',
+        security: who.operator,
+        response: { 200: schema.dropAnswer, ...failures('NOT_FOUND', ...operatorFailures) },
+      },
+    },
     async ({ params, log }) => {
       const dead = await inTime(findDead(redis, config, params.id));
       await inTime(dropDead(redis, dead));
@@ -121,7 +161,15 @@ export const operatorRoutes: FastifyPluginAsyncTypebox<OperatorRoutesOptions> = 
 
   app.post(
     '/tasks/:id/cancel',
-    { schema: { params: schema.idParameter, response: { 200: schema.cancelAnswer } } },
+    {
+      schema: {
+        params: schema.idParameter,
+        tags,
+        summary: 'Cancel a task',
+        security: who.operator,
+        response: { 200: schema.cancelAnswer, ...failures('NOT_FOUND', ...operatorFailures) },
+      },
+    },
     async ({ params: { id }, log }) => {
       const outcome = await inTime(cancelTask(redis, config, id));
       if (outcome === 'unknown') {

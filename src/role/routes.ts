@@ -2,9 +2,26 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import type { Accounts } from '../account/accounts.js';
 import { bearerUser, requireUser } from '../account/guard.js';
+import {
+  failures,
+  emptyAnswer,
+  fileAnswer,
+  loginFailures,
+  messageAnswer,
+  tokenFailures,
+  who,
+} from '../answers.js';
 import { CodedError } from '../errors.js';
 import type { TempFileStore } from '../tempfile/store.js';
-import { type ChangedRole, changedRole, newRole, roleSearch } from './http-schema.js';
+import {
+  type ChangedRole,
+  type Role as RoleAnswer,
+  changedRole,
+  newRole,
+  roleAnswer,
+  roleSearch,
+  rolesAnswer,
+} from './http-schema.js';
 import { type Portrait, portraitOf } from './portrait.js';
 import type { Role, RoleFields, Roles, Viewer } from './roles.js';
 
@@ -15,6 +32,18 @@ export interface RoleRoutesOptions {
   readonly files: TempFileStore;
 }
 
+const tags = ['roles'];
+const picture = fileAnswer('the picture', ['image/jpeg', 'image/png', 'image/webp']);
+/** What may be wrong with a picture that was uploaded before. */
+const portraitFailures = [
+  'CONSENT_REQUIRED',
+  'FILE_NOT_FOUND',
+  'FILE_TYPE_UNSUPPORTED',
+  'IMAGE_UNREADABLE',
+  'IMAGE_TOO_SMALL',
+  'IMAGE_TOO_LARGE',
+  'STORAGE_UNAVAILABLE',
+] as const;
 const idParameter = Type.Object({ id: Type.String({ maxLength: 200 }) });
 
 export const roleRoutes: FastifyPluginAsyncTypebox<RoleRoutesOptions> = async (
@@ -23,82 +52,177 @@ export const roleRoutes: FastifyPluginAsyncTypebox<RoleRoutesOptions> = async (
 ) => {
   const json = (role: Role, viewer: Viewer | undefined) => roleJson(roles, role, viewer);
 
-  app.get('/', { schema: { querystring: roleSearch } }, async (request) => {
-    const { q, mine = false, page = 1, page_size = 20 } = request.query;
-    const viewer = mine
-      ? await requireUser(accounts, request)
-      : await bearerUser(accounts, request);
-    const found = await roles.list(viewer, { q, mine, page, pageSize: page_size });
-    return {
-      success: true,
-      roles: found.roles.map((role) => json(role, viewer)),
-      page,
-      page_size,
-      total: found.total,
-    };
-  });
-
-  app.post('/', { schema: { body: newRole } }, async (request, reply) => {
-    const owner = await requireUser(accounts, request);
-    const { body } = request;
-    const portrait = await newPortrait(files, body.image_id, body.consent);
-    const role = await roles.create(
-      owner,
-      {
-        name: body.name,
-        personality: body.personality,
-        gender: body.gender ?? null,
-        age: body.age ?? null,
-        language: body.language ?? null,
-        voice: body.voice ?? null,
-        greeting: body.greeting ?? null,
-        isPublic: body.is_public ?? false,
+  app.get(
+    '/',
+    {
+      schema: {
+        tags,
+        summary: "Bundled and public roles, and one's own",
+        security: who.anyone,
+        querystring: roleSearch,
+        response: { 200: rolesAnswer, ...failures(...loginFailures) },
       },
-      portrait ?? undefined,
-    );
-    request.log.info({ role: role.id, user: owner.id }, 'role created');
-    return reply.code(201).send({ success: true, role: json(role, owner) });
-  });
+    },
+    async (request) => {
+      const { q, mine = false, page = 1, page_size = 20 } = request.query;
+      const viewer = mine
+        ? await requireUser(accounts, request)
+        : await bearerUser(accounts, request);
+      const found = await roles.list(viewer, { q, mine, page, pageSize: page_size });
+      return {
+        success: true as const,
+        roles: found.roles.map((role) => json(role, viewer)),
+        page,
+        page_size,
+        total: found.total,
+      };
+    },
+  );
 
-  app.get('/:id', { schema: { params: idParameter } }, async (request) => {
-    const viewer = await bearerUser(accounts, request);
-    const role = await roles.find(request.params.id, viewer);
-    return { success: true, role: json(role, viewer) };
-  });
+  app.post(
+    '/',
+    {
+      schema: {
+        tags,
+        summary: 'Make a role',
+        security: who.user,
+        body: newRole,
+        response: {
+          201: roleAnswer,
+          ...failures('TOO_MANY_ROLES', 'FORM_TOO_LARGE', ...portraitFailures, ...loginFailures),
+        },
+      },
+    },
+    async (request, reply) => {
+      const owner = await requireUser(accounts, request);
+      const { body } = request;
+      const portrait = await newPortrait(files, body.image_id, body.consent);
+      const role = await roles.create(
+        owner,
+        {
+          name: body.name,
+          personality: body.personality,
+          gender: body.gender ?? null,
+          age: body.age ?? null,
+          language: body.language ?? null,
+          voice: body.voice ?? null,
+          greeting: body.greeting ?? null,
+          isPublic: body.is_public ?? false,
+        },
+        portrait ?? undefined,
+      );
+      request.log.info({ role: role.id, user: owner.id }, 'role created');
+      return reply.code(201).send({ success: true as const, role: json(role, owner) });
+    },
+  );
 
-  app.patch('/:id', { schema: { params: idParameter, body: changedRole } }, async (request) => {
-    const owner = await requireUser(accounts, request);
-    const { id } = await roles.owned(request.params.id, owner);
-    const { body } = request;
-    const portrait = await newPortrait(files, body.image_id, body.consent);
-    const role = await roles.update(id, owner, changesOf(body), portrait);
-    return { success: true, role: json(role, owner) };
-  });
+  app.get(
+    '/:id',
+    {
+      schema: {
+        tags,
+        summary: 'One role',
+        security: who.anyone,
+        params: idParameter,
+        response: { 200: roleAnswer, ...failures('ROLE_NOT_FOUND', ...tokenFailures) },
+      },
+    },
+    async (request) => {
+      const viewer = await bearerUser(accounts, request);
+      const role = await roles.find(request.params.id, viewer);
+      return { success: true as const, role: json(role, viewer) };
+    },
+  );
 
-  app.delete('/:id', { schema: { params: idParameter } }, async (request) => {
-    const owner = await requireUser(accounts, request);
-    await roles.remove(request.params.id, owner);
-    request.log.info({ role: request.params.id, user: owner.id }, 'role deleted');
-    return { success: true, message: 'the role and its portrait were deleted' };
-  });
+  app.patch(
+    '/:id',
+    {
+      schema: {
+        tags,
+        summary: 'Change a role; null clears a field',
+        security: who.user,
+        params: idParameter,
+        body: changedRole,
+        response: {
+          200: roleAnswer,
+          ...failures(
+            'FORBIDDEN',
+            'ROLE_NOT_FOUND',
+            'FORM_TOO_LARGE',
+            ...portraitFailures,
+            ...loginFailures,
+          ),
+        },
+      },
+    },
+    async (request) => {
+      const owner = await requireUser(accounts, request);
+      const { id } = await roles.owned(request.params.id, owner);
+      const { body } = request;
+      const portrait = await newPortrait(files, body.image_id, body.consent);
+      const role = await roles.update(id, owner, changesOf(body), portrait);
+      return { success: true as const, role: json(role, owner) };
+    },
+  );
 
-  app.get('/portraits/:id', { schema: { params: idParameter } }, async (request, reply) => {
-    const { id } = request.params;
-    const etag = `"${id}"`;
-    const isKnown = knows(request.headers['if-none-match'], etag);
-    const portrait = isKnown ? undefined : await roles.portraitById(id);
-    if (isKnown ? !(await roles.hasPortrait(id)) : portrait === undefined) {
-      throw new CodedError('NOT_FOUND', 'there is no such portrait; its role may show another now');
-    }
-    // An id always names the same picture.
-    reply.headers({
-      etag,
-      'cache-control': 'private, max-age=31536000, immutable',
-      'x-content-type-options': 'nosniff',
-    });
-    if (portrait === undefined) return reply.code(304).send();
-    return reply.type(portrait.mime).send(Buffer.from(portrait.data));
-  });
+  app.delete(
+    '/:id',
+    {
+      schema: {
+        tags,
+        summary: 'Delete a role and its portrait',
+        security: who.user,
+        params: idParameter,
+        response: {
+          200: messageAnswer,
+          ...failures('FORBIDDEN', 'ROLE_NOT_FOUND', ...loginFailures),
+        },
+      },
+    },
+    async (request) => {
+      const owner = await requireUser(accounts, request);
+      await roles.remove(request.params.id, owner);
+      request.log.info({ role: request.params.id, user: owner.id }, 'role deleted');
+      return { success: true as const, message: 'the role and its portrait were deleted' };
+    },
+  );
+
+  app.get(
+    '/portraits/:id',
+    {
+      schema: {
+        tags,
+        summary: 'The picture of a role',
+        description: 'An id always names the same picture: keep it.',
+        params: idParameter,
+        response: {
+          200: picture,
+          304: emptyAnswer('the picture is the one of if-none-match'),
+          ...failures('NOT_FOUND', 'DATABASE_UNAVAILABLE'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      const etag = `"${id}"`;
+      const isKnown = knows(request.headers['if-none-match'], etag);
+      const portrait = isKnown ? undefined : await roles.portraitById(id);
+      if (isKnown ? !(await roles.hasPortrait(id)) : portrait === undefined) {
+        throw new CodedError(
+          'NOT_FOUND',
+          'there is no such portrait; its role may show another now',
+        );
+      }
+      // An id always names the same picture.
+      reply.headers({
+        etag,
+        'cache-control': 'private, max-age=31536000, immutable',
+        'x-content-type-options': 'nosniff',
+      });
+      if (portrait === undefined) return reply.code(304).send();
+      return reply.type(portrait.mime).send(Buffer.from(portrait.data));
+    },
+  );
 };
 
 /** The uploaded picture, null where the old one is to go, undefined where nothing is said of it. */
@@ -122,7 +246,7 @@ function changesOf(body: ChangedRole): Partial<RoleFields> {
   return { ...fields, ...(is_public === undefined ? {} : { isPublic: is_public }) };
 }
 
-function roleJson(roles: Roles, role: Role, viewer: Viewer | undefined) {
+function roleJson(roles: Roles, role: Role, viewer: Viewer | undefined): RoleAnswer {
   return {
     role_id: role.id,
     name: role.name,

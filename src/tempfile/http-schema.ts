@@ -12,6 +12,19 @@ export const batchDeletion = Type.Object({
   file_ids: Type.Array(Type.String({ maxLength: 200 }), { minItems: 1, maxItems: 1000 }),
 });
 
+export const uploadForm = Type.Object({
+  file: Type.String({ format: 'binary', description: 'the only file of the form' }),
+});
+/** Of a download; what is not understood is passed over. */
+export const conditions = Type.Object({
+  range: Type.Optional(Type.String({ description: 'one range of bytes, such as bytes=0-1023' })),
+  'if-range': Type.Optional(Type.String()),
+  'if-match': Type.Optional(Type.String()),
+  'if-none-match': Type.Optional(Type.String()),
+  'if-modified-since': Type.Optional(Type.String()),
+  'if-unmodified-since': Type.Optional(Type.String()),
+});
+
 export const uploadAnswer = Type.Object({
   success,
   file_id: Type.String(),

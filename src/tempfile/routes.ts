@@ -5,10 +5,25 @@ import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import * as contentDisposition from 'content-disposition';
 import { Type } from 'typebox';
+import {
+  failureAnswer,
+  failures,
+  fileAnswer,
+  emptyAnswer,
+  messageAnswer,
+  who,
+} from '../answers.js';
 import { CodedError } from '../errors.js';
 import { networkOf } from '../limit/network.js';
 import { answerTo, validatorsOf } from './conditions.js';
-import { batchDeletion, chosenId } from './http-schema.js';
+import {
+  batchAnswer,
+  batchDeletion,
+  chosenId,
+  conditions,
+  uploadAnswer,
+  uploadForm,
+} from './http-schema.js';
 import type { FileRecord } from './shelf.js';
 import { type TempFileStore, notFound, tooLarge } from './store.js';
 import type { StorageUse } from './usage.js';
@@ -29,6 +44,9 @@ const refusals = {
   412: () => 'the file is not the one the condition asks for',
   416: ({ bytes }: FileRecord) => `the range lies outside the ${bytes} bytes of the file`,
 };
+const tags = ['files'];
+/** Of a server that wants API_TOKEN, and of what keeps the files. */
+const fileFailures = ['UNAUTHORIZED', 'STORAGE_FULL', 'STORAGE_UNAVAILABLE'] as const;
 const idParameter = Type.Object({ id: Type.String({ maxLength: 200 }) });
 
 export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = async (
@@ -61,53 +79,94 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
 
   const uploads = new OpenUploads(uploadsPerAddress);
 
-  app.post('/upload', { schema: { querystring: chosenId } }, async (request) => {
-    const announced = Number(request.headers['content-length'] ?? 0);
-    if (announced > store.maxUploadBytes + multipartOverheadBytes) {
-      throw tooLarge(undefined, store.maxUploadBytes);
-    }
-    if (!request.isMultipart()) {
-      throw new CodedError('BAD_REQUEST', 'an upload is multipart/form-data with a field "file"');
-    }
-    const { owner } = request;
-    if (owner !== undefined) {
-      await usage.check(owner, Math.max(1, announced - multipartOverheadBytes));
-      uploads.begin(request);
-    }
-    let record: FileRecord | undefined;
-    try {
-      for await (const part of request.parts()) {
-        if (part.type !== 'file') continue;
-        if (part.fieldname !== 'file') {
-          part.file.resume();
-          continue;
-        }
-        record = await store.save(part.file, part.filename ?? '', {
-          ...(request.query.file_id === undefined ? {} : { id: request.query.file_id }),
-        });
-        if (part.file.truncated) throw tooLarge(undefined, store.maxUploadBytes);
-        if (owner !== undefined) await usage.add(owner, record);
+  app.post(
+    '/upload',
+    {
+      schema: {
+        tags,
+        summary: 'Upload a picture, a recording or a video',
+        description: 'What a file is, is told by its content. It is deleted when its time is over.',
+        security: who.holder,
+        querystring: chosenId,
+        form: uploadForm,
+        response: {
+          200: uploadAnswer,
+          ...failures(
+            'FILE_MISSING',
+            'FILE_EMPTY',
+            'FILE_EXISTS',
+            'FILE_TOO_LARGE',
+            'FORM_TOO_LARGE',
+            'FILE_TYPE_UNSUPPORTED',
+            'TOO_MANY_UPLOADS',
+            'STORAGE_QUOTA_EXCEEDED',
+            ...fileFailures,
+          ),
+        },
+      },
+    },
+    async (request) => {
+      const announced = Number(request.headers['content-length'] ?? 0);
+      if (announced > store.maxUploadBytes + multipartOverheadBytes) {
+        throw tooLarge(undefined, store.maxUploadBytes);
       }
-    } catch (error) {
-      if (record !== undefined) await store.remove(record.id);
-      throw error;
-    }
-    if (record === undefined) {
-      throw new CodedError('FILE_MISSING', 'the form has no file in the field "file"');
-    }
-    request.log.info({ file: record.id, type: record.type, bytes: record.bytes }, 'file stored');
-    return {
-      success: true,
-      file_id: record.id,
-      file_type: record.type,
-      original_name: record.originalName,
-    };
-  });
+      if (!request.isMultipart()) {
+        throw new CodedError('BAD_REQUEST', 'an upload is multipart/form-data with a field "file"');
+      }
+      const { owner } = request;
+      if (owner !== undefined) {
+        await usage.check(owner, Math.max(1, announced - multipartOverheadBytes));
+        uploads.begin(request);
+      }
+      let record: FileRecord | undefined;
+      try {
+        for await (const part of request.parts()) {
+          if (part.type !== 'file') continue;
+          if (part.fieldname !== 'file') {
+            part.file.resume();
+            continue;
+          }
+          record = await store.save(part.file, part.filename ?? '', {
+            ...(request.query.file_id === undefined ? {} : { id: request.query.file_id }),
+          });
+          if (part.file.truncated) throw tooLarge(undefined, store.maxUploadBytes);
+          if (owner !== undefined) await usage.add(owner, record);
+        }
+      } catch (error) {
+        if (record !== undefined) await store.remove(record.id);
+        throw error;
+      }
+      if (record === undefined) {
+        throw new CodedError('FILE_MISSING', 'the form has no file in the field "file"');
+      }
+      request.log.info({ file: record.id, type: record.type, bytes: record.bytes }, 'file stored');
+      return {
+        success: true as const,
+        file_id: record.id,
+        file_type: record.type,
+        original_name: record.originalName,
+      };
+    },
+  );
 
   app.route({
     method: ['GET', 'HEAD'],
     url: '/download/:id',
-    schema: { params: idParameter },
+    schema: {
+      tags,
+      summary: 'Download a file, or a range of it',
+      security: who.holder,
+      params: idParameter,
+      headers: conditions,
+      response: {
+        200: fileAnswer('the file', ['image/*', 'audio/*', 'video/*']),
+        206: fileAnswer('the range of it', ['image/*', 'audio/*', 'video/*']),
+        304: emptyAnswer('the file is the one that the conditions name'),
+        412: failureAnswer,
+        416: failureAnswer,
+        ...failures('FILE_NOT_FOUND', ...fileFailures),
+      },
+    },
     handler: async (request, reply) => {
       const record = await store.find(request.params.id);
       if (record === undefined) throw notFound();
@@ -122,7 +181,7 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
       if (answer.status === 412 || answer.status === 416) {
         if (answer.status === 416) reply.header('content-range', `bytes */${record.bytes}`);
         const message = refusals[answer.status](record);
-        return reply.send({ success: false, message, code: 'BAD_REQUEST' });
+        return reply.send({ success: false as const, message, code: 'BAD_REQUEST' as const });
       }
       const range = answer.status === 206 ? answer.range : { start: 0, end: record.bytes - 1 };
       if (answer.status === 206) {
@@ -137,24 +196,40 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
     },
   });
 
-  app.delete('/delete/:id', { schema: { params: idParameter } }, async (request) => {
-    if (!(await store.remove(request.params.id))) throw notFound();
-    await usage.remove([request.params.id]);
-    return { success: true, message: 'the file was deleted' };
-  });
+  app.delete(
+    '/delete/:id',
+    {
+      schema: {
+        tags,
+        summary: 'Delete a file',
+        security: who.holder,
+        params: idParameter,
+        response: { 200: messageAnswer, ...failures('FILE_NOT_FOUND', ...fileFailures) },
+      },
+    },
+    async (request) => {
+      if (!(await store.remove(request.params.id))) throw notFound();
+      await usage.remove([request.params.id]);
+      return { success: true as const, message: 'the file was deleted' };
+    },
+  );
 
   app.post(
     '/batch-delete',
     {
       schema: {
+        tags,
+        summary: 'Delete up to a thousand files; those that are gone do not matter',
+        security: who.holder,
         body: batchDeletion,
+        response: { 200: batchAnswer, ...failures('FORM_TOO_LARGE', ...fileFailures) },
       },
     },
     async (request) => {
       const count = await store.removeMany(request.body.file_ids);
       await usage.remove(request.body.file_ids);
       return {
-        success: true,
+        success: true as const,
         message: `${count} of ${request.body.file_ids.length} files were deleted`,
         deleted_count: count,
       };
