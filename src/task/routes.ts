@@ -3,6 +3,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import type { Accounts } from '../account/accounts.js';
+import { emptyAnswer, failures, fileAnswer, loginFailures, who } from '../answers.js';
 import { bearerUser, requireUser } from '../account/guard.js';
 import { ownerOf } from '../limit/rates.js';
 import type { User } from '../store/schema.js';
@@ -23,6 +24,9 @@ import { isEnd } from './update.js';
 /** Well within what proxies, and our own server, bear of silence. */
 const heartbeatMs = 15_000;
 
+const tags = ['tasks'];
+const commonFailures = ['REDIS_UNAVAILABLE', ...loginFailures] as const;
+const foundFailures = ['TASK_NOT_FOUND', ...commonFailures] as const;
 const idParameter = Type.Object({ id: Type.String({ maxLength: 200 }) });
 const range = Type.Object({
   page: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
@@ -52,22 +56,53 @@ export const taskRoutes: FastifyPluginAsyncTypebox<
 
   app.post(
     '/',
-    { schema: { body: newRender, response: { 202: createdAnswer } } },
+    {
+      schema: {
+        tags,
+        summary: 'Make a video of a portrait and a recording',
+        security: who.anyone,
+        body: newRender,
+        response: {
+          202: createdAnswer,
+          ...failures(
+            'TASK_INVALID',
+            'TASK_FILE_NOT_FOUND',
+            'TASK_FILE_WRONG_TYPE',
+            'FORM_TOO_LARGE',
+            'TOO_MANY_TASKS',
+            'QUOTA_EXCEEDED',
+            'TASK_QUEUE_FULL',
+            'NO_WORKER_AVAILABLE',
+            'SERVER_STOPPING',
+            'STORAGE_UNAVAILABLE',
+            ...commonFailures,
+          ),
+        },
+      },
+    },
     async (request, reply) => {
-      const who = await visitor(request);
+      const visiting = await visitor(request);
       const { taskId, gpuId, position, seed } = await renders.create(
-        who,
+        visiting,
         request.body,
         gone(reply, closing.signal),
       );
-      request.log.info({ task: taskId, gpu: gpuId, user: who.user?.id }, 'task queued');
-      return reply.code(202).send({ success: true, task_id: taskId, position, seed });
+      request.log.info({ task: taskId, gpu: gpuId, user: visiting.user?.id }, 'task queued');
+      return reply.code(202).send({ success: true as const, task_id: taskId, position, seed });
     },
   );
 
   app.get(
     '/',
-    { schema: { querystring: range, response: { 200: rendersAnswer } } },
+    {
+      schema: {
+        tags,
+        summary: "One's own tasks, the newest first",
+        security: who.user,
+        querystring: range,
+        response: { 200: rendersAnswer, ...failures(...commonFailures) },
+      },
+    },
     async (request) => {
       const user = await requireUser(accounts, request);
       const { page = 1, page_size = 20 } = request.query;
@@ -76,23 +111,41 @@ export const taskRoutes: FastifyPluginAsyncTypebox<
     },
   );
 
-  app.get('/options', { schema: { response: { 200: optionsAnswer } } }, async () => ({
-    success: true as const,
-    models: modelsOf(await tasks.devices()),
-    limits: {
-      image_bytes: config.tempFiles.maxBytes.image,
-      audio_bytes: config.tempFiles.maxBytes.audio,
-      video_bytes: config.tempFiles.maxBytes.video,
-      audio_seconds: config.tasks.maxAudioSeconds,
-      file_hours: config.tempFiles.expiryMs / 3_600_000,
-      task_hours: config.tasks.stateMs / 3_600_000,
+  app.get(
+    '/options',
+    {
+      schema: {
+        tags,
+        summary: 'What the devices render now, and the limits',
+        response: { 200: optionsAnswer, ...failures('REDIS_UNAVAILABLE') },
+      },
     },
-    auth_required: authRequired,
-  }));
+    async () => ({
+      success: true as const,
+      models: modelsOf(await tasks.devices()),
+      limits: {
+        image_bytes: config.tempFiles.maxBytes.image,
+        audio_bytes: config.tempFiles.maxBytes.audio,
+        video_bytes: config.tempFiles.maxBytes.video,
+        audio_seconds: config.tasks.maxAudioSeconds,
+        file_hours: config.tempFiles.expiryMs / 3_600_000,
+        task_hours: config.tasks.stateMs / 3_600_000,
+      },
+      auth_required: authRequired,
+    }),
+  );
 
   app.get(
     '/:id',
-    { schema: { params: idParameter, response: { 200: renderAnswer } } },
+    {
+      schema: {
+        tags,
+        summary: 'How far a task is',
+        security: who.anyone,
+        params: idParameter,
+        response: { 200: renderAnswer, ...failures(...foundFailures) },
+      },
+    },
     async (request) => ({
       success: true as const,
       task: await renders.find(request.params.id, await viewer(request)),
@@ -101,7 +154,15 @@ export const taskRoutes: FastifyPluginAsyncTypebox<
 
   app.delete(
     '/:id',
-    { schema: { params: idParameter, response: { 200: cancelledAnswer } } },
+    {
+      schema: {
+        tags,
+        summary: 'Cancel a task',
+        security: who.anyone,
+        params: idParameter,
+        response: { 200: cancelledAnswer, ...failures(...foundFailures) },
+      },
+    },
     async (request) => {
       const { id } = request.params;
       const outcome = await renders.cancel(id, await viewer(request));
@@ -110,31 +171,55 @@ export const taskRoutes: FastifyPluginAsyncTypebox<
     },
   );
 
-  app.get('/:id/events', { schema: { params: idParameter } }, async (request, reply) => {
-    const { id } = request.params;
-    const task = await renders.find(id, await viewer(request));
-    const known = Number(request.headers['last-event-id']);
-    const after = Number.isSafeInteger(known) && known > 0 ? known : 0;
-    reply.header('cache-control', 'no-store');
-    // To an EventSource this says that there is nothing to come back for.
-    if (isEnd(task) && after >= (task.seq ?? 0)) return reply.code(204).send();
-    const mayListen = () =>
-      viewer(request)
-        .then((user) => renders.find(id, user))
-        .then(
-          () => true,
-          () => false,
-        );
-    const signal = gone(reply, closing.signal);
-    const events = taskEvents(tasks, id, { after, signal, heartbeatMs, mayListen });
-    const headers = {
-      'content-type': 'text/event-stream',
-      'x-accel-buffering': 'no',
-      // A line that was kept for another request would hold up a server that stops.
-      connection: 'close',
-    };
-    return reply.headers(headers).send(Readable.from(events, { objectMode: false }));
-  });
+  app.get(
+    '/:id/events',
+    {
+      schema: {
+        tags,
+        summary: 'The updates of a task as they come, until its last',
+        description:
+          'Server-Sent Events: the data of each is an update as in /schemas/task-update.json, its ' +
+          'id the seq to go on after.',
+        security: who.anyone,
+        params: idParameter,
+        headers: Type.Object({
+          'last-event-id': Type.Optional(
+            Type.String({ description: 'the id of the last event that was received' }),
+          ),
+        }),
+        response: {
+          200: fileAnswer('the updates', ['text/event-stream']),
+          204: emptyAnswer('the last update was received before'),
+          ...failures(...foundFailures),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      const task = await renders.find(id, await viewer(request));
+      const known = Number(request.headers['last-event-id']);
+      const after = Number.isSafeInteger(known) && known > 0 ? known : 0;
+      reply.header('cache-control', 'no-store');
+      // To an EventSource this says that there is nothing to come back for.
+      if (isEnd(task) && after >= (task.seq ?? 0)) return reply.code(204).send();
+      const mayListen = () =>
+        viewer(request)
+          .then((user) => renders.find(id, user))
+          .then(
+            () => true,
+            () => false,
+          );
+      const signal = gone(reply, closing.signal);
+      const events = taskEvents(tasks, id, { after, signal, heartbeatMs, mayListen });
+      const headers = {
+        'content-type': 'text/event-stream',
+        'x-accel-buffering': 'no',
+        // A line that was kept for another request would hold up a server that stops.
+        connection: 'close',
+      };
+      return reply.headers(headers).send(Readable.from(events, { objectMode: false }));
+    },
+  );
 };
 
 /** Aborted when nobody waits for the answer any more, or the server stops. */
