@@ -77,7 +77,7 @@ async function main(): Promise<void> {
       cfg: number('cfg', values.cfg),
       seed: number('seed', values.seed),
       frames: number('frames', values.frames),
-      ...{ size, encoder },
+      ...{ size, encoder, mark: config.visibleMark },
       maxAudioSeconds: config.tasks.maxAudioSeconds,
       signal: stop.signal,
       onStage: (stage, percent, message) => {

@@ -89,6 +89,8 @@ export interface Config {
     readonly simulatedFrameMs: number;
   };
   readonly videoEncoder: Settings['VIDEO_ENCODER'];
+  /** A label in the picture of every video. */
+  readonly visibleMark: Settings['VISIBLE_MARK'];
   readonly tasks: {
     readonly leaseMs: number;
     readonly maxAttempts: number;
@@ -287,6 +289,7 @@ function buildConfig(raw: Settings): Config {
       simulatedFrameMs: raw.SIM_FRAME_MS,
     },
     videoEncoder: raw.VIDEO_ENCODER,
+    visibleMark: raw.VISIBLE_MARK,
     tasks: {
       leaseMs: raw.TASK_LEASE_SECONDS * 1000,
       maxAttempts: raw.TASK_MAX_ATTEMPTS,

@@ -145,6 +145,11 @@ export const workers = {
     description:
       "`auto`: NVENC on the worker's own GPU where a trial at the start shows that it works, else x264 on the CPU; `x264`; `nvenc`: a worker where it does not work refuses to start (A100, H100 and H200 have no encoder, and none takes frames below 145x145)",
   }),
+  VISIBLE_MARK: Type.Enum(['off', 'en', 'zh'], {
+    default: 'off',
+    description:
+      'a label in a corner of every video: `AI GENERATED` (`en`) or `AI生成` (`zh`). Its metadata says so in any case ([roles.md](roles.md#synthetic-media))',
+  }),
   SIM_FRAME_MS: Type.Number({
     ...range(0, 60_000, 40),
     description: 'milliseconds that a simulated device takes per frame',

@@ -25,8 +25,21 @@ export interface Probed {
 }
 
 export function ffprobe(path: string): Probed {
-  const args = ['-v', 'error', '-of', 'json', '-show_format', '-show_streams', '-count_frames'];
-  return JSON.parse(execFileSync('ffprobe', [...args, path]).toString()) as Probed;
+  const args = ['-v', 'error', '-export_xmp', '1', '-of', 'json', '-show_format', '-show_streams'];
+  return JSON.parse(execFileSync('ffprobe', [...args, '-count_frames', path]).toString()) as Probed;
+}
+
+/** The brightness of each pixel of a video, frame after frame. */
+export function brightness(path: string): Buffer {
+  const args = ['-v', 'error', '-i', path, '-f', 'rawvideo', '-pix_fmt', 'gray', 'pipe:1'];
+  return execFileSync('ffmpeg', args, { maxBuffer: 1e9 });
+}
+
+/** Whether the lower right corner of a square video shows what is as dark and bright as the mark. */
+export function isMarked(path: string, side: number): boolean {
+  const first = brightness(path).subarray(0, side * side);
+  const corner = first.filter((_, at) => at / side > 0.85 * side && at % side > 0.6 * side);
+  return Math.max(...corner) > 200 && Math.min(...corner) < 120;
 }
 
 export function sine(samples: number, amplitude = 8000, rate = 16000): Buffer {

@@ -5,6 +5,7 @@ import t from 'tap';
 import { projectRoot } from '../../src/paths.js';
 import { freePort, isFree } from '../../src/queue/private-redis.js';
 import { temporaryFolder } from '../helpers/app.js';
+import { isMarked } from '../helpers/media.js';
 import { startRedis, until } from '../helpers/redis.js';
 import { picture, tone } from '../helpers/samples.js';
 import { isGone, ownSettings } from '../helpers/stack.js';
@@ -178,10 +179,12 @@ void t.test('npm run render', async (t) => {
   await writeFile(image, await picture(128, 128));
   await writeFile(audio, tone(0.3));
   const args = ['--image', image, '--audio', audio, '--out', out, '--steps', '1'];
-  const good = start('render', [...args, '--frames', '2', '--size', '64', '--seed', '1'], {});
+  const more = ['--frames', '2', '--size', '64', '--seed', '1'];
+  const good = start('render', [...args, ...more], { VISIBLE_MARK: 'zh' });
   t.equal(await good.ended, 0, good.output());
   t.match(good.output(), /o\.mp4: 0\.1 s, 2 frames of 64x64, seed 1, made in/);
   t.equal((await readFile(out)).toString('latin1', 4, 8), 'ftyp');
+  t.ok(isMarked(out, 64), 'the mark is in it');
 
   for (const [more, code, message] of [
     [['--steps', 'x'], 1, 'BAD_REQUEST: --steps must be a number'],

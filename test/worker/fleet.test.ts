@@ -6,7 +6,7 @@ import { connectRedis } from '../../src/queue/redis.js';
 import { Tasks } from '../../src/task/tasks.js';
 import type { TaskUpdate } from '../../src/task/update.js';
 import { temporaryFolder } from '../helpers/app.js';
-import { ffprobe } from '../helpers/media.js';
+import { ffprobe, isMarked } from '../helpers/media.js';
 import { until } from '../helpers/redis.js';
 import { picture, tone } from '../helpers/samples.js';
 import { Service, isGone, ownSettings } from '../helpers/stack.js';
@@ -24,7 +24,7 @@ t.setTimeout(300_000);
 void t.test('a machine of eight devices does 500 tasks once each', async (t) => {
   const service = await Service.start(t, {
     ...(await ownSettings(t)),
-    ...{ WORKER_DEVICES: `sim:${devices}`, SIM_FRAME_MS: '40' },
+    ...{ WORKER_DEVICES: `sim:${devices}`, SIM_FRAME_MS: '40', VISIBLE_MARK: 'zh' },
   });
   await service.stack.workersReady;
   const { config, pids } = service.stack;
@@ -184,6 +184,8 @@ void t.test('a machine of eight devices does 500 tasks once each', async (t) => 
       const { streams, format } = ffprobe(path);
       t.match(streams, [{ codec_name: 'h264', width: 128, nb_frames: '3' }, { codec_name: 'aac' }]);
       t.match(format.tags['comment'], /^Simulated/);
+      t.match(format.tags['xmp'], 'digitalsourcetype/algorithmicMedia');
+      t.ok(isMarked(path, 128));
     }
     const { stored } = await service.files();
     await fetch(`${service.url}/api/tempfile/batch-delete`, {

@@ -2,6 +2,7 @@
 export type { Pixels, Rect } from './crop.js';
 export { chooseEncoder, type EncoderWish } from './choose-encoder.js';
 export type { VideoEncoder } from './encoder.js';
+export type { Mark } from './mark.js';
 export { closeFaceDetector, warmFaceDetector } from './face.js';
 export { preparePortrait, type Portrait, type PortraitOptions } from './portrait.js';
 export { openVideo, type VideoOptions, type VideoWriter } from './video.js';

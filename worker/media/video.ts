@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { appendFile, rm } from 'node:fs/promises';
 import { CodedError } from '../../src/errors.js';
 import {
   ALLOCATION_LIMIT,
@@ -15,6 +15,8 @@ import {
   timedOut,
   type ToolRun,
 } from '../../src/media/process.js';
+import { type Mark, marker } from './mark.js';
+import { metadataArguments, xmpBox } from './provenance.js';
 
 export interface VideoOptions {
   /** The MP4 to write; removed again unless `finish` succeeds. */
@@ -31,22 +33,13 @@ export interface VideoOptions {
   encoder?: VideoEncoder | undefined;
   /** Whether the frames are no work of a model; the file says so. */
   simulated?: boolean | undefined;
+  /** A label in the picture itself. */
+  mark?: Mark | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /** How long ffmpeg may take to accept one write, and beyond the clip's own length to finish. */
 const STALL_MS = 60_000;
-
-/** Says in the file, where players and platforms look, that nobody filmed this. */
-const metadata = (simulated: boolean) => [
-  ...[
-    '-metadata',
-    simulated
-      ? 'comment=Simulated: a still portrait, made without a model to test the server'
-      : 'comment=AI-generated: a still portrait animated to speech',
-  ],
-  ...['-metadata', 'description=Synthetic media made by EchoMimic Server'],
-];
 
 function encodeFailed(why: string): CodedError {
   return new CodedError('VIDEO_ENCODE_FAILED', `the video could not be written: ${why}`);
@@ -88,19 +81,31 @@ export class VideoWriter {
   #seconds: number;
   #written = 0;
   #last: Buffer;
+  #mark: (frames: Buffer) => Buffer;
   #exit: Promise<void>;
   #ended = false;
 
-  constructor(run: ToolRun, options: VideoOptions, seconds: number) {
+  constructor(
+    run: ToolRun,
+    options: VideoOptions,
+    seconds: number,
+    mark: (frames: Buffer) => Buffer,
+  ) {
     this.#run = run;
     this.#seconds = seconds;
+    this.#mark = mark;
     this.#frameBytes = options.width * options.height * 3;
     this.#last = Buffer.alloc(this.#frameBytes);
     this.frames = Math.max(1, Math.ceil(seconds * options.fps - 1e-6));
     this.#exit = run.done
-      .then(({ code, stderr }) => {
+      .then(async ({ code, stderr }) => {
         if (code !== 0 || unwritten.test(stderr)) throw explain(stderr);
         if (!this.#ended) throw encodeFailed('ffmpeg ended before the last frame');
+        await appendFile(options.path, xmpBox(options.simulated ?? false)).catch(
+          (error: NodeJS.ErrnoException) => {
+            throw explain(error.code === 'ENOSPC' ? 'no space left on device' : error.message);
+          },
+        );
       })
       .catch(async (error: unknown) => {
         this.#ended = true;
@@ -123,7 +128,8 @@ export class VideoWriter {
     }
     const wanted = Math.min(rgb.length / this.#frameBytes, this.frames - this.#written);
     if (wanted <= 0) return;
-    const bytes = Buffer.from(rgb.buffer, rgb.byteOffset, wanted * this.#frameBytes);
+    const frames = Buffer.from(rgb.buffer, rgb.byteOffset, wanted * this.#frameBytes);
+    const bytes = this.#mark(frames);
     bytes.copy(this.#last, 0, bytes.length - this.#frameBytes);
     await this.#push(bytes);
     this.#written += wanted;
@@ -184,6 +190,7 @@ export async function openVideo(options: VideoOptions): Promise<VideoWriter> {
   const audioSeconds =
     options.audioSeconds ?? (await decodeAudio(audioPath, { signal })).length / SAMPLE_RATE;
   const seconds = Math.min(options.seconds ?? Infinity, audioSeconds);
+  const mark = await marker(options.mark ?? 'off', options);
   const run = startTool(
     'ffmpeg',
     [
@@ -194,10 +201,10 @@ export async function openVideo(options: VideoOptions): Promise<VideoWriter> {
       ...['-map', '0:v:0', '-map', '1:a:0', '-map_metadata', '-1', '-map_chapters', '-1'],
       ...videoArguments(options.encoder ?? { name: 'x264' }, fps),
       ...audioArguments(info, seconds),
-      ...metadata(options.simulated ?? false),
+      ...metadataArguments(options.simulated ?? false),
       ...['-movflags', '+faststart', '-f', 'mp4', `file:${path}`],
     ],
     { timeoutMs: null, input: true, signal },
   );
-  return new VideoWriter(run, options, seconds);
+  return new VideoWriter(run, options, seconds, mark);
 }

@@ -158,6 +158,7 @@ async function makeVideoOf(
     maxAudioSeconds: config.tasks.maxAudioSeconds,
     // Hardware was only tried at the model's own size, and refuses small ones.
     encoder: size === defaults.width ? encoder : { name: 'x264' },
+    mark: config.visibleMark,
     signal,
     onStage: (...news) => {
       watchdog.alive();

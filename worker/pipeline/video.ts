@@ -1,7 +1,7 @@
 import { CodedError } from '../../src/errors.js';
 import type { RenderResult } from '../../native/index.js';
 import { decodeAudio } from '../../src/media/audio.js';
-import { type VideoEncoder, openVideo, preparePortrait } from '../media/index.js';
+import { type Mark, type VideoEncoder, openVideo, preparePortrait } from '../media/index.js';
 import type { ClipEngine } from './engine.js';
 
 export interface VideoRequest {
@@ -17,6 +17,7 @@ export interface VideoRequest {
   readonly size?: number | undefined;
   readonly maxAudioSeconds?: number | undefined;
   readonly encoder?: VideoEncoder | undefined;
+  readonly mark?: Mark | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onStage?: ((stage: VideoStage, percent: number, message: string) => void) | undefined;
 }
@@ -70,6 +71,7 @@ export async function makeVideo(
     seconds: request.frames === undefined ? undefined : request.frames / fps,
     simulated,
     encoder: request.encoder,
+    mark: request.mark,
     signal,
   });
   try {

@@ -2,8 +2,8 @@ import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import t from 'tap';
-import { openVideo, type VideoOptions } from '../../../worker/media/index.js';
-import { ffmpeg, ffprobe, folder, refusal, sine, wav } from '../../helpers/media.js';
+import { type Mark, openVideo, type VideoOptions } from '../../../worker/media/index.js';
+import { brightness, ffmpeg, ffprobe, folder, refusal, sine, wav } from '../../helpers/media.js';
 
 const width = 96;
 const height = 64;
@@ -56,12 +56,60 @@ void t.test('an MP4 that plays everywhere, as long as its sound', async (t) => {
   t.ok(Math.abs(Number(video['duration']) - Number(audio['duration'])) <= 1 / 24);
   t.ok(Math.abs(Number(format.duration) - 1.9) <= 1 / 24 + 0.06, `${format.duration} s`);
   t.match(format.tags['comment'], /AI-generated/);
+  t.match(format.tags['description'], /^Synthetic media/);
+  t.match(
+    format.tags['xmp'],
+    'DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"',
+  );
+  t.equal(boxes(path).at(-1), 'uuid', 'behind all that offsets count');
   const order = boxes(path);
   t.ok(order.includes('moov') && order.indexOf('moov') < order.indexOf('mdat'), order.join(' '));
   for (const [i, level] of levels(path).entries()) {
     const sent = Math.min(255, 20 + i * 4);
     if (Math.abs(level - sent) > 6) t.fail(`frame ${i} shows ${level} instead of ${sent}`);
   }
+});
+
+void t.test('a visible mark, in every frame, on light and on dark', async (t) => {
+  const dir = folder(t);
+  const [path, audioPath] = [join(dir, 'out.mp4'), join(dir, 'a.wav')];
+  const data = sine(4000);
+  writeFileSync(audioPath, wav(data.length, data));
+  const size = { width: 256, height: 256 };
+  /** Levels from darkest to brightest of each frame's corner, and of all the rest. */
+  const written = async (mark: Mark, level: number) => {
+    const picture = Buffer.alloc(256 * 256 * 3, level);
+    const writer = await openVideo({ ...size, fps: 24, path, audioPath, mark });
+    await writer.write(picture);
+    t.ok(
+      picture.every((value) => value === level),
+      'the frame that came is left as it was',
+    );
+    await writer.finish();
+    const raw = brightness(path);
+    t.equal(raw.length, 6 * 256 * 256);
+    return Array.from({ length: 6 }, (_, i) => {
+      const frame = raw.subarray(i * 256 * 256, (i + 1) * 256 * 256);
+      const inCorner = (at: number) => at >> 8 > 220 && (at & 255) > 140;
+      const range = (wanted: boolean) => {
+        const found = frame.filter((_, at) => inCorner(at) === wanted);
+        return [Math.min(...found), Math.max(...found)] as const;
+      };
+      return { corner: range(true), rest: range(false) };
+    });
+  };
+  for (const [mark, level] of [
+    ['en', 10],
+    ['zh', 128],
+    ['en', 245],
+  ] as const) {
+    for (const { corner, rest } of await written(mark, level)) {
+      t.ok(corner[1] - corner[0] > 120, `${mark} on ${level}: ${corner.join(' to ')}`);
+      t.ok(rest[0] >= level - 12 && rest[1] <= level + 12, `nothing else: ${rest.join(' to ')}`);
+    }
+  }
+  const [plain] = await written('off', 128);
+  t.ok(plain!.corner[1] - plain!.corner[0] < 6, 'none where none is wanted');
 });
 
 void t.test('exact lengths: held, limited, and odd ones', async (t) => {
