@@ -87,7 +87,7 @@ async function rowOf(role: BundledRole, log: Log): Promise<Row> {
     ...fields,
     owner_id: null,
     is_public: 1,
-    consent_at: null,
+    ...{ consent_at: null, consent_statement: null },
     portrait_id: data === undefined ? null : bundledPortraitId(data),
   };
 }

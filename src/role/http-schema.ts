@@ -12,6 +12,14 @@ const optional = {
   consent: Type.Optional(
     Type.Boolean({ description: 'whoever the portrait shows agrees to this use' }),
   ),
+  consent_statement: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 1000,
+      description:
+        'the words that were agreed to, where your page says it in other words than ours',
+    }),
+  ),
 };
 const name = Type.String({ minLength: 1, maxLength: 80 });
 const personality = Type.String({ maxLength: 4000 });
@@ -54,6 +62,17 @@ export const role = Type.Object({
   is_bundled: Type.Boolean({ description: 'it came with the server' }),
   is_mine: Type.Boolean(),
   image_url: textOrNull,
+  consent: Type.Union(
+    [
+      Type.Object({
+        at: isoTime,
+        by: Type.String({ description: 'id of the account that said so' }),
+        statement: Type.String(),
+      }),
+      Type.Null(),
+    ],
+    { description: 'of the portrait; only its owner sees it' },
+  ),
   created_at: isoTime,
 });
 export const roleAnswer = Type.Object({ success, role });

@@ -41,6 +41,9 @@ export interface RoleSearch {
   readonly pageSize: number;
 }
 
+/** What an owner says with `"consent": true`, unless in words of their own. */
+export const consentStatement = 'Whoever the picture shows agrees to be animated by this server.';
+
 const rolesPerOwner = 200;
 const idPattern = /^[A-Za-z0-9._:-]{1,128}$/;
 
@@ -110,7 +113,12 @@ export class Roles {
   }
 
   /** A portrait may be given only when whoever is shown agrees: that is recorded with it. */
-  async create(owner: Viewer, fields: RoleFields, portrait?: Portrait): Promise<Role> {
+  async create(
+    owner: Viewer,
+    fields: RoleFields,
+    portrait?: Portrait,
+    statement = consentStatement,
+  ): Promise<Role> {
     const { count } = await this.#db
       .selectFrom('roles')
       .select((eb) => eb.fn.countAll().as('count'))
@@ -134,6 +142,7 @@ export class Roles {
           owner_id: owner.id,
           portrait_id: portrait?.id ?? null,
           consent_at: portrait === undefined ? null : now,
+          consent_statement: portrait === undefined ? null : toStorableText(statement),
           created_at: now,
           updated_at: now,
         })
@@ -160,6 +169,7 @@ export class Roles {
     owner: Viewer,
     changes: Partial<RoleFields>,
     portrait?: Portrait | null,
+    statement = consentStatement,
   ): Promise<Role> {
     const role = await this.owned(id, owner);
     const columns = columnsOf({ ...fieldsOf(role), ...changes });
@@ -181,7 +191,11 @@ export class Roles {
       if (portrait !== null) await insertPortrait(trx, portrait);
       const updated = await trx
         .updateTable('roles')
-        .set({ portrait_id: portrait?.id ?? null, consent_at: portrait === null ? null : now })
+        .set({
+          portrait_id: portrait?.id ?? null,
+          consent_at: portrait === null ? null : now,
+          consent_statement: portrait === null ? null : toStorableText(statement),
+        })
         .where('id', '=', id)
         .returningAll()
         .executeTakeFirstOrThrow();

@@ -110,6 +110,7 @@ export const roleRoutes: FastifyPluginAsyncTypebox<RoleRoutesOptions> = async (
           isPublic: body.is_public ?? false,
         },
         portrait ?? undefined,
+        body.consent_statement,
       );
       request.log.info({ role: role.id, user: owner.id }, 'role created');
       return reply.code(201).send({ success: true as const, role: json(role, owner) });
@@ -160,7 +161,8 @@ export const roleRoutes: FastifyPluginAsyncTypebox<RoleRoutesOptions> = async (
       const { id } = await roles.owned(request.params.id, owner);
       const { body } = request;
       const portrait = await newPortrait(files, body.image_id, body.consent);
-      const role = await roles.update(id, owner, changesOf(body), portrait);
+      const changes = changesOf(body);
+      const role = await roles.update(id, owner, changes, portrait, body.consent_statement);
       return { success: true as const, role: json(role, owner) };
     },
   );
@@ -242,11 +244,14 @@ async function newPortrait(
 }
 
 function changesOf(body: ChangedRole): Partial<RoleFields> {
-  const { is_public, consent: _consent, image_id: _image, ...fields } = body;
+  const { is_public, image_id: _image, consent: _consent, ...rest } = body;
+  const { consent_statement: _statement, ...fields } = rest;
   return { ...fields, ...(is_public === undefined ? {} : { isPublic: is_public }) };
 }
 
 function roleJson(roles: Roles, role: Role, viewer: Viewer | undefined): RoleAnswer {
+  const isMine = viewer !== undefined && role.owner_id === viewer.id;
+  const { consent_at: at, consent_statement: statement } = role;
   return {
     role_id: role.id,
     name: role.name,
@@ -258,8 +263,13 @@ function roleJson(roles: Roles, role: Role, viewer: Viewer | undefined): RoleAns
     greeting: role.greeting,
     is_public: role.is_public === 1,
     is_bundled: role.owner_id === null,
-    is_mine: viewer !== undefined && role.owner_id === viewer.id,
+    is_mine: isMine,
     image_url: roles.imageUrl(role) || null,
+    // Only an owner gives portraits.
+    consent:
+      isMine && at !== null
+        ? { at: new Date(at).toISOString(), by: viewer.id, statement: statement ?? '' }
+        : null,
     created_at: new Date(role.created_at).toISOString(),
   };
 }

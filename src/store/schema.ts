@@ -86,6 +86,8 @@ export interface RolesTable {
   portrait_id: string | null;
   /** When the owner confirmed that whoever is shown agrees. */
   consent_at: number | null;
+  /** In which words. */
+  consent_statement: string | null;
   created_at: Time;
   updated_at: Time;
 }

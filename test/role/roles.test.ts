@@ -290,7 +290,7 @@ t.test('a portrait lives as long as its role shows it', async (t) => {
     t.same(await others(), [last.portrait_id], 'of portraits at once the last one remains');
 
     const without = await roles.update(role.id, owner, {}, null);
-    t.match(without, { portrait_id: null, consent_at: null });
+    t.match(without, { portrait_id: null, consent_at: null, consent_statement: null });
     t.same(await others(), []);
 
     await roles.update(role.id, owner, {}, await portrait());

@@ -9,6 +9,7 @@ interface RoleJson {
   readonly role_id: string;
   readonly name: string;
   readonly image_url: string | null;
+  readonly consent: { readonly at: string } | null;
 }
 interface One {
   readonly role: RoleJson;
@@ -38,6 +39,8 @@ t.test('a role from making to deleting', async (t) => {
     const { url, uploaded, here, nobody } = await start(t, database);
     const owner = await Client.register(url, 'owner');
     const other = await Client.register(url, 'other');
+    const account = await owner.get<{ user: { id: string } }>('/api/account');
+    const by = account.body.user.id;
     const image_id = await uploaded(new Uint8Array(await drawnPortrait(200)));
     const fields = {
       name: 'Ada',
@@ -77,12 +80,16 @@ t.test('a role from making to deleting', async (t) => {
             is_bundled: false,
             is_mine: true,
             image_url: made.body.role.image_url,
+            consent: made.body.role.consent,
             created_at: (made.body.role as unknown as { created_at: string }).created_at,
           },
         },
       },
     );
-    t.match(made.body.role, { created_at: /^\d{4}-\d\d-\d\dT[\d:.]+Z$/ });
+    const time = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;
+    const statement = 'Whoever the picture shows agrees to be animated by this server.';
+    const consent = { at: time, by, statement };
+    t.match(made.body.role, { created_at: time, consent });
     t.same((await owner.get(`/api/roles/${id}`)).body, made.body);
 
     const refused = { status: 404, body: { success: false, code: 'ROLE_NOT_FOUND' } };
@@ -106,6 +113,14 @@ t.test('a role from making to deleting', async (t) => {
       personality: 'precise',
     });
     t.equal(changed.body.role.image_url, made.body.role.image_url, 'the portrait stays');
+    t.same(changed.body.role.consent, made.body.role.consent, 'and what was said of it');
+    t.equal((await other.get<One>(`/api/roles/${id}`)).body.role.consent, null, 'to nobody else');
+    const inOtherWords = await owner.patch<One>(`/api/roles/${id}`, {
+      ...{ image_id, consent: true, consent_statement: 'She said yes.' },
+    });
+    t.match(inOtherWords.body.role.consent, { by, statement: 'She said yes.' });
+    const without = await owner.patch<One>(`/api/roles/${id}`, { image_id: null });
+    t.equal(without.body.role.consent, null, 'gone with the picture');
     for (const client of [other, nobody]) {
       t.match(await client.get(`/api/roles/${id}`), {
         status: 200,
