@@ -124,7 +124,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     await app.register(sessionRoutes, services);
   }
 
-  await app.register(webRoutes, { log });
+  await app.register(webRoutes, { config, log });
   const probe = Type.Object({ status: Type.String() });
   const tags = ['service'];
   app.get(

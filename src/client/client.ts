@@ -17,6 +17,7 @@ import type {
 } from '../conversation/http-schema.js';
 import type { ChangedRole, NewRole, Role, RoleSearch, RolesAnswer } from '../role/http-schema.js';
 import type { BatchAnswer, UploadAnswer } from '../tempfile/http-schema.js';
+import type { Info } from '../web/http-schema.js';
 import { Http, type RequestOptions } from './http.js';
 import { operatorCalls } from './operator.js';
 import { EchoMimicSession, type SessionOptions } from './session.js';
@@ -164,6 +165,11 @@ export class EchoMimicClient {
     const call = { ...options, body: { file_ids: ids }, bearer: this.#apiToken };
     const path = '/api/tempfile/batch-delete';
     return (await this.#http.json<BatchAnswer>('POST', path, call)).deleted_count;
+  }
+
+  /** What the server offers, and how much of it. */
+  info(options?: RequestOptions): Promise<Info> {
+    return this.#http.json('GET', '/api/info', options);
   }
 
   readonly roles = {

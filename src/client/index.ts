@@ -26,4 +26,5 @@ export type { Conversation, Message } from '../conversation/http-schema.js';
 export type { Role } from '../role/http-schema.js';
 export type { ServerData, ServerEvent, ServerFrame } from '../session/echomimic/schema.js';
 export type { UploadAnswer } from '../tempfile/http-schema.js';
+export type { Info } from '../web/http-schema.js';
 export type { Failures, OperatorStatus, Throughput } from './operator.js';

@@ -68,6 +68,8 @@ export type SessionEvent =
       readonly taskId: string;
       readonly status: TaskStatus | 'queued';
       readonly percentage: number;
+      /** How many tasks are before one that waits. */
+      readonly position?: number | undefined;
       readonly message: string;
     }
   | {

@@ -1,12 +1,17 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import fastifyStatic from '@fastify/static';
-import type { FastifyPluginAsync, FastifyReply } from 'fastify';
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyReply } from 'fastify';
+import { failures } from '../answers.js';
+import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
 import type { Log } from '../log.js';
 import { projectRoot } from '../paths.js';
+import { infoAnswer } from './http-schema.js';
 
 export interface WebOptions {
+  readonly config: Config;
   readonly log: Log;
   /** Where the built client lies. */
   readonly folder?: string;
@@ -40,11 +45,31 @@ const pageHeaders = {
   'cache-control': 'no-cache',
 } as const;
 
-/** The web client: its pages, and the files they are made of. */
-export const webRoutes: FastifyPluginAsync<WebOptions> = async (
+/** The web client: its pages, the files they are made of, and what they ask first. */
+export const webRoutes: FastifyPluginAsyncTypebox<WebOptions> = async (
   app,
-  { log, folder = join(projectRoot, 'dist', 'web') },
+  { config, log, folder = join(projectRoot, 'dist', 'web') },
 ) => {
+  app.get(
+    '/api/info',
+    {
+      schema: {
+        tags: ['service'],
+        summary: 'What clients have to know of the server',
+        response: { 200: infoAnswer, ...failures() },
+      },
+    },
+    () => ({
+      success: true as const,
+      auth: config.account.authRequired ? ('required' as const) : ('optional' as const),
+      registration: config.account.registrationOpen ? ('open' as const) : ('closed' as const),
+      api_token: config.apiToken !== undefined,
+      recognises_words: config.speech.asr !== 'parrot',
+      max_bytes: config.tempFiles.maxBytes,
+      max_audio_seconds: config.tasks.maxAudioSeconds,
+      max_text: config.sessions.maxText,
+    }),
+  );
   if (!existsSync(join(folder, 'index.html'))) {
     log.warn('the web client is not built, so there are no pages: run "npm run setup"');
     for (const page of pages) {

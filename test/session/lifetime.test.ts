@@ -177,6 +177,16 @@ t.test('every end of a session deletes its files', async (t) => {
     await server.empty();
   });
 
+  await t.test('a page that is left, after the grace time', async (t) => {
+    const server = await startSessions(t, { SESSION_GRACE_SECONDS: '0.5' });
+    const talker = await withFiles(server);
+    await talker.client.close(1001);
+    const back = await (await server.client()).connect(ticket(talker));
+    t.equal(back.ack['resumed'], true, 'it was only loaded again');
+    await back.client.close(1001);
+    await server.empty();
+  });
+
   await t.test('a broken line, after the grace time', async (t) => {
     const server = await startSessions(t, { SESSION_GRACE_SECONDS: '0.5' });
     const talker = await withFiles(server);

@@ -1,12 +1,13 @@
 import { useErrorBoundary } from 'preact/hooks';
+import { LoginWindow } from './account/login.js';
 import { Conversation } from './chat/page.js';
 import { t } from './i18n/index.js';
 import { later } from './later.js';
 import { Button } from './parts/button.js';
 import { Notice } from './parts/notice.js';
 import { Page } from './parts/page.js';
-import { Preferences } from './preferences.js';
 import { Link, path } from './router.js';
+import { TopMenu } from './top-menu.js';
 
 const Studio = later(() => import('./studio/page.js'));
 const Operator = later(() => import('./operator/page.js'));
@@ -64,11 +65,12 @@ export function App() {
           <Link to="/studio">{studio.title}</Link>
           <Link to="/operator">{operator.title}</Link>
         </nav>
-        <Preferences />
+        <TopMenu />
       </header>
       <main id="content" tabIndex={-1}>
         <Current key={path.value} />
       </main>
+      <LoginWindow />
     </>
   );
 }

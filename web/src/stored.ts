@@ -8,6 +8,9 @@ export function stored<T>(
   storage: () => Storage = () => localStorage,
 ): Signal<T> {
   const value = signal(read(key, fallback, isValid, storage));
+  addEventListener('storage', (event) => {
+    if (event.key === key) value.value = read(key, fallback, isValid, storage);
+  });
   effect(() => {
     const text = value.value === undefined ? undefined : JSON.stringify(value.value);
     try {

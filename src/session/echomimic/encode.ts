@@ -57,6 +57,7 @@ export function encode(event: SessionEvent, seq: number): object | undefined {
         task_id: event.taskId,
         status: event.status,
         percentage: event.percentage,
+        position: event.position,
         message: event.message,
         turn_id: event.turn,
       });

@@ -109,6 +109,9 @@ export const serverData = {
     task_id,
     status: Type.Enum([...taskStatuses]),
     percentage: Type.Number({ minimum: 0, maximum: 100 }),
+    position: Type.Optional(
+      Type.Integer({ minimum: 0, description: 'tasks ahead of it while it waits' }),
+    ),
     message: Type.String(),
     turn_id,
   }),

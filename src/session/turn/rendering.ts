@@ -82,6 +82,7 @@ async function lastUpdate(turn: RunningTurn, taskId: string): Promise<TaskUpdate
           taskId,
           status: update.status,
           percentage: update.percentage,
+          position: update.position,
           message: update.message,
         });
       });

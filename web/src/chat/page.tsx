@@ -1,6 +1,9 @@
-import { t } from '../i18n/index.js';
-import { Page } from '../parts/page.js';
+import { Choose } from './choose.js';
+import { Conversation as Held } from './conversation.js';
+import { talk } from './talk.js';
 
+/** Who to talk to, then the talk itself. */
 export function Conversation() {
-  return <Page title={t().chat.title}>{null}</Page>;
+  const held = talk.value;
+  return held === undefined ? <Choose /> : <Held talk={held} key={held} />;
 }

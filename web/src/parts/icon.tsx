@@ -13,6 +13,8 @@ const paths = {
   warning: 'M12 4 2.5 20h19L12 4Zm0 6v5m0 2.5v.2',
   info: 'M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18Zm0 8v5m0-8.2V8',
   check: 'M5 12.5 10 17.5 19 7',
+  menu: 'M4 7h16M4 12h16M4 17h16',
+  film: 'M4 5h16v14H4zM8 5v14M16 5v14M4 12h16',
   person: 'M12 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8ZM4 21a8 8 0 0 1 16 0',
 } as const;
 export type IconName = keyof typeof paths;

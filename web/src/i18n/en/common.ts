@@ -2,6 +2,7 @@ export const common = {
   brand: 'EchoMimic',
   skip: 'Skip to the content',
   pages: 'Pages',
+  menu: 'Login and preferences',
   preferences: 'Preferences',
   language: 'Language',
   theme: 'Colours',

@@ -61,6 +61,7 @@ export const errors = {
     IMAGE_TOO_SMALL: 'The picture is too small: each side needs at least 64 pixels.',
     IMAGE_TOO_LARGE: 'The picture has too many pixels. Use a smaller one.',
     FACE_DETECTION_FAILED: 'The search for a face failed. Try another picture.',
+    NOT_SENT: 'It was not sent. Please send it again.',
     INTERNAL: 'Something failed in the server; its log says what.',
   },
 };

@@ -1,7 +1,8 @@
+import { account } from './account.js';
 import { chat } from './chat.js';
 import { common } from './common.js';
 import { errors } from './errors.js';
 import { operator } from './operator.js';
 import { studio } from './studio.js';
 
-export const en = { common, errors, chat, studio, operator };
+export const en = { account, common, errors, chat, studio, operator };

@@ -4,6 +4,7 @@ export const common: typeof english = {
   brand: 'EchoMimic',
   skip: '跳到正文',
   pages: '页面',
+  menu: '登录与偏好设置',
   preferences: '偏好设置',
   language: '语言',
   theme: '配色',

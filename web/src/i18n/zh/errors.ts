@@ -61,6 +61,7 @@ export const errors: typeof english = {
     IMAGE_TOO_SMALL: '图片太小：每边至少 64 像素。',
     IMAGE_TOO_LARGE: '图片像素过多，请用小一些的图片。',
     FACE_DETECTION_FAILED: '人脸检测失败，请换一张图片。',
+    NOT_SENT: '没有发出去，请重新发送。',
     INTERNAL: '服务器内部出错，详情见其日志。',
   },
 };
