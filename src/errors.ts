@@ -40,6 +40,7 @@ export const errorCodes = {
   CONVERSATION_NOT_FOUND: { status: 404 },
   CONVERSATION_EXISTS: { status: 409 },
   CONVERSATION_DELETED: { status: 410 },
+  TOO_MANY_CONVERSATIONS: { status: 409 },
   QUOTA_EXCEEDED: { status: 429, retryAfter: 3600 },
   DATABASE_UNAVAILABLE: { status: 503, retryAfter: 5 },
   // sessions

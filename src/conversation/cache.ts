@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import { Value } from 'typebox/value';
 import type { Config } from '../config.js';
 import type { Log } from '../log.js';
-import type { Redis } from '../queue/redis.js';
+import { type Redis, inTime } from '../queue/redis.js';
 import type { MessageRow } from '../store/schema.js';
 
 /** How many messages of a conversation a model is given, and the cache holds. */
@@ -106,19 +106,13 @@ export class HistoryCache {
   async #attempt<T>(work: (redis: Redis) => Promise<T>): Promise<T | undefined> {
     const redis = this.#redis;
     if (redis?.status !== 'ready' || Date.now() < this.#restUntil) return undefined;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`no answer within ${answerMs} ms`)), answerMs);
-    });
     try {
-      return await Promise.race([work(redis), late]);
+      return await inTime(work(redis), answerMs);
     } catch (err) {
       this.#log.warn({ err }, 'the history cache failed; the database answers');
       // What Redis itself refuses concerns one key, not the line to it.
       if ((err as Error).name !== 'ReplyError') this.#restUntil = Date.now() + restMs;
       return undefined;
-    } finally {
-      clearTimeout(timer);
     }
   }
 }

@@ -55,16 +55,18 @@ const idPattern = new RegExp(conversationIdPattern);
 export class Conversations {
   readonly #db: Kysely<Database>;
   readonly #cache: HistoryCache;
+  readonly #mostPerUser: number;
 
   constructor(db: Kysely<Database>, redis: Redis | undefined, config: Config, log: Log) {
     this.#db = db;
+    this.#mostPerUser = config.limits.conversationsPerUser;
     this.#cache = new HistoryCache(redis, config, log);
   }
 
   /**
    * The conversation to go on with, made when its id is new. `roleId` names a role that this user
    * may see; it becomes the conversation's. Fails with BAD_REQUEST (no proper id), FORBIDDEN
-   * (someone else's) or CONVERSATION_DELETED.
+   * (someone else's), CONVERSATION_DELETED or TOO_MANY_CONVERSATIONS.
    */
   async open(
     id: string,
@@ -89,7 +91,7 @@ export class Conversations {
       .executeTakeFirstOrThrow();
   }
 
-  /** CONVERSATION_EXISTS when the id is taken. */
+  /** CONVERSATION_EXISTS when the id is taken; TOO_MANY_CONVERSATIONS. */
   async create(
     user: Participant,
     options: {
@@ -337,6 +339,23 @@ export class Conversations {
     return db.selectFrom('conversations').selectAll().where('id', '=', id).executeTakeFirst();
   }
 
+  /** For one more conversation of this user; deleted ones do not count. */
+  async #checkRoom(user: Participant): Promise<void> {
+    const most = this.#mostPerUser;
+    if (most === 0) return;
+    const { count } = await this.#db
+      .selectFrom('conversations')
+      .select((eb) => eb.fn.countAll().as('count'))
+      .where('user_id', '=', user.id)
+      .where('deleted_at', 'is', null)
+      .executeTakeFirstOrThrow();
+    if (Number(count) < most) return;
+    throw new CodedError(
+      'TOO_MANY_CONVERSATIONS',
+      `an account has at most ${most} conversations: delete one first`,
+    );
+  }
+
   /** Undefined when the id is taken. */
   async #insert(
     id: string,
@@ -349,6 +368,7 @@ export class Conversations {
         'the id of a conversation has 1 to 128 letters, digits, dots, colons, dashes and underscores',
       );
     }
+    await this.#checkRoom(user);
     try {
       return await this.#db
         .insertInto('conversations')

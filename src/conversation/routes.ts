@@ -77,6 +77,7 @@ export const conversationRoutes: FastifyPluginAsyncTypebox<ConversationRoutesOpt
             'ROLE_NOT_FOUND',
             'CONVERSATION_EXISTS',
             'CONVERSATION_DELETED',
+            'TOO_MANY_CONVERSATIONS',
             'FORM_TOO_LARGE',
             ...loginFailures,
           ),

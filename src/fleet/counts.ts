@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { Redis } from '../queue/redis.js';
+import { type Redis, inTime } from '../queue/redis.js';
 
 /** Counts what is limited. */
 export interface Counts {
@@ -81,8 +80,8 @@ export class FleetCounts implements Counts {
     if (!(await this.#own.take(what, most))) return false;
     const names = [this.#processes, this.#key];
     const more = [this.#process, what, countsPrefix, Math.min(most, 2 ** 31), this.#lifeMs];
-    const asked = this.#redis.eval(takeScript, 2, ...names, ...more).catch(() => undefined);
-    const answer = await Promise.race([asked, sleep(answerMs, undefined, { ref: false })]);
+    const asked = this.#redis.eval(takeScript, 2, ...names, ...more);
+    const answer = await inTime(asked, answerMs).catch(() => undefined);
     if (answer === undefined) this.#isStale = true;
     if (answer !== 0) return true;
     this.#own.give(what);

@@ -2,20 +2,12 @@ import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'nod
 import type { Socket } from 'node:net';
 import type { FastifyHttpOptions, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Config } from '../config.js';
-import { CodedError, type ErrorCode, errorCodes, retryAfterOf } from '../errors.js';
-import { meters } from '../observe/meters.js';
+import { CodedError, type ErrorCode, errorCodes } from '../errors.js';
 import { tooMuch } from './json.js';
 import { networkOf } from './network.js';
 import { checkOrigin } from './origin.js';
+import { answerRaw, cutSilentLines, safeHeaders } from './raw.js';
 import { type Budget, type Owner, type Rates, ownerOf, rateLimited } from './rates.js';
-
-/** Headers of every answer: nothing of this server is a page, or part of one. */
-const safeHeaders = {
-  'content-security-policy': "default-src 'none'; frame-ancestors 'none'; sandbox",
-  'referrer-policy': 'no-referrer',
-  'x-content-type-options': 'nosniff',
-  'x-frame-options': 'DENY',
-} as const;
 
 /** What pages of allowed origins may send and read. */
 const preflightHeaders = {
@@ -90,6 +82,7 @@ export function limitHttp(app: FastifyInstance, limits: HttpLimits): void {
   if (config.trustedProxies === undefined) {
     limitConnections(app.server, config.limits.connectionsPerAddress);
   }
+  cutSilentLines(app);
 
   app.decorateRequest('owner', undefined);
   app.addHook('onRequest', async (request, reply) => {
@@ -222,26 +215,4 @@ function limitConnections(server: Server, most: number): void {
       `${most} connections are open from this address, which is the limit: close one first`,
     );
   });
-}
-
-/** An answer where no request came to be, or can be answered as usual; then the line closes. */
-function answerRaw(socket: Socket, code: ErrorCode, message: string): void {
-  meters.errors.inc({ code, via: 'http' });
-  if (!socket.writable) return void socket.destroy();
-  const body = JSON.stringify({ success: false, message, code });
-  const { status } = errorCodes[code];
-  const retryAfter = retryAfterOf(code);
-  socket.end(
-    [
-      `HTTP/1.1 ${status} ${code}`,
-      'Connection: close',
-      'Content-Type: application/json; charset=utf-8',
-      `Content-Length: ${Buffer.byteLength(body)}`,
-      ...Object.entries(safeHeaders).map(([name, value]) => `${name}: ${value}`),
-      ...(retryAfter === undefined ? [] : [`Retry-After: ${retryAfter}`]),
-      '',
-      body,
-    ].join('\r\n'),
-  );
-  socket.once('finish', () => socket.destroy()).on('error', () => socket.destroy());
 }

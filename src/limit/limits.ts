@@ -6,6 +6,7 @@ export interface Limits {
   readonly turnsPerMinute: number;
   readonly tasksPerUser: number;
   readonly tasksPerQueue: number;
+  readonly conversationsPerUser: number;
   readonly storageBytesPerUser: number;
   readonly uploadsPerAddress: number;
   readonly connections: number;
@@ -22,6 +23,7 @@ export function readLimits(raw: Settings): Limits {
     turnsPerMinute: raw.TURNS_PER_MINUTE,
     tasksPerUser: raw.TASKS_PER_USER,
     tasksPerQueue: raw.TASK_QUEUE_LIMIT,
+    conversationsPerUser: raw.CONVERSATIONS_PER_USER,
     storageBytesPerUser: raw.STORAGE_PER_USER_MB * 1024 * 1024,
     uploadsPerAddress: raw.UPLOADS_PER_ADDRESS,
     connections: raw.CONNECTIONS,

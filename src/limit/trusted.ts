@@ -1,9 +1,8 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyRequest } from 'fastify';
 import type { Config } from '../config.js';
 import { keys, workerKeyHeader } from '../queue/keys.js';
-import type { Redis } from '../queue/redis.js';
+import { type Redis, inTime } from '../queue/redis.js';
 
 /** How long a key that does not fit is not looked up again. */
 const lookMs = 1000;
@@ -26,14 +25,14 @@ export function trustedRequests(
     const kept = redis
       .set(keys.workerKey, fresh, 'NX')
       .then(() => redis.get(keys.workerKey))
-      .then((key) => (workerKey = key ?? undefined))
-      .catch(() => undefined);
-    await Promise.race([kept, sleep(answerMs, undefined, { ref: false })]);
+      .then((key) => (workerKey = key ?? undefined));
+    await inTime(kept, answerMs).catch(() => undefined);
   };
   void look();
   redis?.once('ready', () => void look());
   return async ({ headers }) => {
-    if (apiToken !== undefined && sameSecret(headers.authorization, `Bearer ${apiToken}`)) return true;
+    if (apiToken !== undefined && sameSecret(headers.authorization, `Bearer ${apiToken}`))
+      return true;
     const given = headers[workerKeyHeader];
     if (typeof given !== 'string') return false;
     if (!sameSecret(given, workerKey)) await look();

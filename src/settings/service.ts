@@ -188,6 +188,10 @@ export const limits = {
     description:
       'tasks that may wait for one device before sessions and HTTP are refused more; 0 is no limit',
   }),
+  CONVERSATIONS_PER_USER: Type.Integer({
+    ...range(0, 1_000_000, 1000),
+    description: 'conversations that an account keeps; 0 is no limit',
+  }),
   STORAGE_PER_USER_MB: Type.Integer({
     ...range(0, 16_777_216, 4096),
     description: 'temp files of a user, in MiB; of an address ten times as much; 0 is no limit',

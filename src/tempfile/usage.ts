@@ -1,8 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
 import { type Owner, allowance } from '../limit/rates.js';
-import type { Redis } from '../queue/redis.js';
+import { type Redis, inTime } from '../queue/redis.js';
 
 /** How long a Redis that does not answer is waited for before this process counts alone. */
 const answerMs = 250;
@@ -120,10 +119,7 @@ export class StorageUse {
 
   async #ask<T>(there: (redis: Redis) => Promise<T>, here: () => T): Promise<T> {
     if (this.#redis?.status !== 'ready') return here();
-    const late = Symbol('late');
-    const asked = there(this.#redis).catch(() => late);
-    const answer = await Promise.race([asked, sleep(answerMs, late, { ref: false })]);
-    return answer === late ? here() : (answer as T);
+    return inTime(there(this.#redis), answerMs).catch(here);
   }
 }
 

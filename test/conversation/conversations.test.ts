@@ -70,6 +70,31 @@ t.test('an unknown id makes a conversation, a known one goes on', async (t) => {
   });
 });
 
+t.test('an account keeps so many conversations', async (t) => {
+  await onBoth(t, async (t, database) => {
+    const { db, person } = await open(database);
+    const config = database.config({ CONVERSATIONS_PER_USER: '2' });
+    const conversations = new Conversations(db, undefined, config, log);
+    const [user, other] = [await person('user'), await person('other')];
+    await conversations.open('first', user);
+    await conversations.create(user, { id: 'second' });
+    const full = { code: 'TOO_MANY_CONVERSATIONS', message: /2/ };
+    t.match(await refusal(conversations.open('third', user)), full);
+    t.match(await refusal(conversations.create(user)), full);
+    t.match(await conversations.open('first', user), { id: 'first' }, 'what is there goes on');
+    t.match(await conversations.open('third', other), { user_id: other.id });
+    await conversations.remove('second', user);
+    t.match(await conversations.create(user, { id: 'fourth' }), { id: 'fourth' });
+    const unlimited = new Conversations(
+      db,
+      undefined,
+      database.config({ CONVERSATIONS_PER_USER: '0' }),
+      log,
+    );
+    t.match(await unlimited.create(user, { id: 'fifth' }), { id: 'fifth' });
+  });
+});
+
 t.test('turns follow each other without gaps, however many end at once', async (t) => {
   await onBoth(t, async (t, database) => {
     const { conversations, person } = await open(database);

@@ -155,3 +155,14 @@ void t.test('connections of one address are limited', async (t) => {
   t.equal((await new Client(url).get('/livez')).status, 200, 'there is room again');
   for (const { socket } of idle) socket.destroy();
 });
+
+void t.test('lines that never asked anything do not hold up the close', async (t) => {
+  const { app, url } = await startApp(t, { HEADER_SECONDS: '600' });
+  const [silent, beginning, idle] = await Promise.all([1, 2, 3].map(() => RawLine.open(t, url)));
+  beginning?.send('GET /livez HTTP/1.1\r\nHost: a\r\n');
+  idle?.send('GET /livez HTTP/1.1\r\nHost: a\r\n\r\n');
+  await until(() => idle?.text.endsWith('}') === true, 'the answer');
+  await app.close();
+  t.same([await silent?.end(), await beginning?.end()], ['', '']);
+  t.match(await idle?.end(), /^HTTP\/1\.1 200/);
+});

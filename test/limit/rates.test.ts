@@ -8,6 +8,7 @@ import { connectRedis } from '../../src/queue/redis.js';
 import { Client } from '../helpers/client.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { type RunningRedis, startRedis, until } from '../helpers/redis.js';
+import { startSessions } from '../session/session-helper.js';
 
 const log = createLog('silent');
 
@@ -119,3 +120,31 @@ async function listen(
   });
   return app.listen({ host: '127.0.0.1', port: 0 });
 }
+
+void t.test('turns of a user are counted over all sessions and processes', async (t) => {
+  const settings = { AUTH: 'required', TURNS_PER_MINUTE: '3' };
+  const one = await startSessions(t, settings);
+  const data = { DATA_DIR: one.config.dataFolder };
+  const two = await startSessions(t, { ...settings, ...data }, {}, one.redis);
+  const { token } = await Client.register(one.url);
+  const first = await (await one.client()).connect({ token });
+  const second = await (await two.client()).connect({ token });
+  for (const talker of [first, second, first]) {
+    talker.send('text_message', { text: 'Hello.' });
+    await talker.lastAudio();
+  }
+  for (const talker of [first, second]) {
+    talker.send('text_message', { text: 'Hello once more.' });
+    const { data } = await talker.error('RATE_LIMITED');
+    t.ok(Number(data['retry_after']) >= 1 && Number(data['retry_after']) <= 60);
+  }
+  const other = await (
+    await two.client()
+  ).connect({
+    token: (await Client.register(two.url)).token,
+  });
+  other.send('text_message', { text: 'Hello.' });
+  await other.lastAudio();
+  const answers = [first, second].map((talker) => talker.of('tts_audio').length);
+  t.same(answers, [2, 1], 'what was refused was not answered');
+});

@@ -22,6 +22,11 @@ export class RawLine {
     return line;
   }
 
+  /** What the server said until now. */
+  get text(): string {
+    return this.#text;
+  }
+
   send(text: string): void {
     this.socket.write(text);
   }

@@ -60,3 +60,35 @@ t.test('sockets and sessions end with the login they belong to', async (t) => {
   t.match(await onTablet.client.closed, { code: 4401 }, 'soon, when another process ended it');
   await server.empty();
 });
+
+t.test('a deleted account ends all that its user has open, in every process', async (t) => {
+  const server = await startSessions(t, { AUTH: 'required' });
+  const settings = { AUTH: 'required', DATA_DIR: server.config.dataFolder };
+  const other = await startSessions(t, settings, {}, server.redis);
+  const account = (username: string) => ({ username, password: `the secret of ${username}` });
+  const [bob, ann] = [account('bob'), account('ann')] as const;
+  const signUp = async (person: object) =>
+    (await new Client(server.url).post<Tokens>('/api/auth/register', person)).body.access_token;
+  const [bobs, anns] = [await signUp(bob), await signUp(ann)];
+  const here = await (await server.client()).connect({ token: bobs });
+  const there = await (await other.client()).connect({ token: bobs });
+  const life = await SocketClient.connect(`${other.url}/ws/conversation/late?token=${bobs}`);
+  t.teardown(() => life.socket.terminate());
+  await until(() => life.received.some(({ type }) => type === 'connect'), 'the second dialect');
+  const hers = await (await other.client()).connect({ token: anns });
+
+  const wrong = await new Client(server.url, bobs).request('DELETE', '/api/account', ann);
+  t.not(wrong.status, 200);
+  const { password } = bob;
+  t.match(await new Client(server.url, bobs).request('DELETE', '/api/account', { password }), {
+    status: 200,
+  });
+  for (const { closed } of [here.client, there.client, life]) {
+    t.match(await closed, { code: 4401, reason: /^TOKEN_INVALID/ });
+  }
+  const again = await server.client();
+  again.send('request_connection', { mode: 'voice', token: bobs });
+  await again.error('TOKEN_INVALID');
+  hers.send('text_message', { text: 'still here' });
+  await until(() => hers.of('tts_audio').length > 0, 'another user goes on');
+});

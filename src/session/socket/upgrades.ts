@@ -1,7 +1,10 @@
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { answerRaw } from '../../limit/raw.js';
 
 type Listener = (request: IncomingMessage, line: Duplex, head: Buffer) => void;
+
+const stopping = 'the server is stopping: connect again in a while';
 
 /**
  * Once a server listens for upgrades, every request that offers one comes to it, HTTP/2 offers of
@@ -19,7 +22,8 @@ export function divertUpgrades(
     const isOurs =
       request.headers.upgrade?.toLowerCase() === 'websocket' && isSocket(pathOf(request.url ?? ''));
     if (!isOurs) takeAsPlain(server, request, line, head);
-    else if (isStopping) answerStopping(line);
+    // While it closes, the framework answers in another form and leaves the line open.
+    else if (isStopping) answerRaw(line, 'SERVER_STOPPING', stopping);
     else listener(request, line, head);
   });
   return { stop: () => (isStopping = true) };
@@ -45,21 +49,4 @@ function takeAsPlain(server: Server, request: IncomingMessage, line: Duplex, hea
   }
   line.unshift(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), head]));
   server.emit('connection', line);
-}
-
-/** While it closes, the framework answers upgrades in another form and leaves their lines open. */
-function answerStopping(line: Duplex): void {
-  const message = 'the server is stopping: connect again in a while';
-  const body = JSON.stringify({ success: false, message, code: 'SERVER_STOPPING' });
-  line.on('error', () => line.destroy());
-  line.end(
-    [
-      'HTTP/1.1 503 Service Unavailable',
-      'Connection: close',
-      'Content-Type: application/json; charset=utf-8',
-      `Content-Length: ${Buffer.byteLength(body)}`,
-      '',
-      body,
-    ].join('\r\n'),
-  );
 }

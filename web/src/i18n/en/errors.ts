@@ -29,6 +29,8 @@ export const errors = {
     TEXT_TOO_LONG: 'The message is too long. Send it in parts.',
     ROLE_NOT_FOUND: 'This person is not there any more. Please choose another one.',
     TOO_MANY_ROLES: 'You have as many roles as an account may have. Delete one first.',
+    TOO_MANY_CONVERSATIONS:
+      'You have as many conversations as an account may keep. Delete one first.',
     CONSENT_REQUIRED: 'Please confirm that the person in the picture agrees.',
     CONVERSATION_NOT_FOUND: 'This conversation is not there any more.',
     CONVERSATION_DELETED: 'This conversation was deleted.',

@@ -29,6 +29,7 @@ export const errors: typeof english = {
     TEXT_TOO_LONG: '消息太长，请分几次发送。',
     ROLE_NOT_FOUND: '该角色已不存在，请另选一个。',
     TOO_MANY_ROLES: '角色数量已达上限，请先删除一个。',
+    TOO_MANY_CONVERSATIONS: '对话数量已达上限，请先删除一个。',
     CONSENT_REQUIRED: '请确认图片中的人同意。',
     CONVERSATION_NOT_FOUND: '该对话已不存在。',
     CONVERSATION_DELETED: '该对话已被删除。',
