@@ -13,12 +13,13 @@ import { type Budget, type Owner, type Rates, ownerOf, rateLimited } from './rat
 const preflightHeaders = {
   'access-control-allow-methods': 'GET, HEAD, POST, PATCH, DELETE',
   'access-control-allow-headers':
-    'authorization, content-type, range, if-range, if-none-match, last-event-id',
+    'authorization, content-type, range, if-range, if-none-match, last-event-id, ' +
+    'traceparent, x-request-id',
   'access-control-max-age': '600',
 } as const;
 const readableHeaders =
   'content-disposition, content-length, content-range, etag, ratelimit-limit, ' +
-  'ratelimit-remaining, ratelimit-reset, retry-after, www-authenticate';
+  'ratelimit-remaining, ratelimit-reset, retry-after, www-authenticate, x-request-id';
 
 declare module 'fastify' {
   interface FastifyRequest {
