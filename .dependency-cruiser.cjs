@@ -22,7 +22,7 @@ module.exports = {
     {
       name: 'only-the-app-knows-sessions',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(session/|client/|app\\.ts|services\\.ts)' },
+      from: { path: '^src/', pathNot: '^src/(session/|client/|contract/|app\\.ts|services\\.ts)' },
       to: { path: '^src/session/' },
     },
     {
@@ -36,22 +36,19 @@ module.exports = {
       },
     },
     {
+      name: 'contract-knows-schemas-only',
+      severity: 'error',
+      from: { path: '^src/contract/' },
+      to: {
+        path: '^src/(?!contract/|(answers|config|errors|paths)\\.ts|.*schema\\.ts|task/update\\.ts)',
+        dependencyTypesNot: ['type-only'],
+      },
+    },
+    {
       name: 'server-knows-no-client',
       severity: 'error',
       from: { path: '^src/', pathNot: '^src/client/' },
       to: { path: '^src/client/' },
-    },
-    {
-      name: 'meters-and-spans-know-nobody',
-      severity: 'error',
-      from: { path: '^src/observe/' },
-      to: { path: '^src/(?!(observe/|errors\\.ts))', dependencyTypesNot: ['type-only'] },
-    },
-    {
-      name: 'only-the-app-knows-operators',
-      severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(ops/|app\\.ts)' },
-      to: { path: '^src/ops/', dependencyTypesNot: ['type-only'] },
     },
     {
       name: 'providers-know-no-service',
@@ -81,7 +78,7 @@ module.exports = {
       severity: 'error',
       from: { path: '^worker/' },
       to: {
-        path: '^(src/(?!(task|queue|media)/|observe/(scope|trace)\\.ts|(alive|config|errors|paths|log)\\.ts)|weights/(?!manifest\\.ts)|(scripts|bench|test)/)',
+        path: '^(src/(?!(task|queue|media)/|(alive|config|errors|paths|log)\\.ts)|weights/(?!manifest\\.ts)|(scripts|bench|test)/)',
       },
     },
     {

@@ -45,12 +45,16 @@ export function emptyAnswer(description: string) {
   return Type.Unsafe<undefined>({ type: 'null', description });
 }
 
-/** An answer whose body is bytes of one of these types. */
-export function fileAnswer(description: string, types: readonly string[]) {
+/** An answer whose body is bytes of one of these types, or such JSON. */
+export function fileAnswer(description: string, types: readonly string[], json?: TSchema) {
   const schema = { type: 'string', format: 'binary' };
+  const content = Object.fromEntries(types.map((type) => [type, { schema }]));
   return Type.Unsafe<unknown>({
     description,
-    content: Object.fromEntries(types.map((type) => [type, { schema }])),
+    content: {
+      ...content,
+      ...(json === undefined ? {} : { 'application/json': { schema: json } }),
+    },
   });
 }
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
-import type { TSchema } from 'typebox';
+import { type TSchema, Type } from 'typebox';
 import type { Config } from '../config.js';
 import { projectRoot } from '../paths.js';
 
@@ -14,9 +14,11 @@ declare module 'fastify' {
   }
 }
 
-const { version, license } = JSON.parse(
-  readFileSync(join(projectRoot, 'package.json'), 'utf8'),
-) as { version: string; license: string };
+const pack = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as {
+  version: string;
+  license: string;
+};
+export const { version } = pack;
 
 /** The page loads nothing from elsewhere; its icons are in its style sheet. */
 const pagePolicy = [
@@ -48,9 +50,9 @@ export async function describeHttp(app: FastifyInstance, config: Config): Promis
         description:
           'A portrait and speech go in, a video of that portrait speaking comes out. Sessions, ' +
           'which run over WebSocket, are described in /asyncapi.json.',
-        license: { name: license, identifier: license },
+        license: { name: pack.license, identifier: pack.license },
       },
-      servers: [{ url: config.baseUrl }],
+      servers: [{ url: config.clientUrl }],
       tags: [
         { name: 'files', description: 'Files for and of tasks and sessions, kept for a while' },
         { name: 'tasks', description: 'Videos from a portrait and a recording' },
@@ -82,5 +84,15 @@ export async function describeHttp(app: FastifyInstance, config: Config): Promis
     theme: { title: 'EchoMimic Server' },
     uiConfig: { docExpansion: 'list' },
   });
-  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+  app.get(
+    '/openapi.json',
+    {
+      schema: {
+        tags: ['service'],
+        summary: 'This description, as OpenAPI',
+        response: { 200: Type.Object({}, { additionalProperties: true }) },
+      },
+    },
+    async () => app.swagger(),
+  );
 }

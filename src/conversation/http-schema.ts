@@ -49,6 +49,14 @@ export const message = Type.Object({
   turn_id: Type.String(),
   created_at: isoTime,
 });
+/** As a document for programs. */
+export const exportedConversation = Type.Object({
+  conversation,
+  user: Type.Object({ name: Type.String() }),
+  role: Type.Union([Type.Object({ role_id: Type.String(), name: Type.String() }), Type.Null()]),
+  exported_at: isoTime,
+  messages: Type.Array(message),
+});
 export const conversationAnswer = Type.Object({ success, conversation });
 export const conversationsAnswer = Type.Object({
   success,

@@ -16,6 +16,7 @@ import {
   conversationSearch,
   conversationsAnswer,
   exportFormat,
+  exportedConversation,
   messageRange,
   messagesAnswer,
   newConversation,
@@ -191,7 +192,7 @@ export const conversationRoutes: FastifyPluginAsyncTypebox<ConversationRoutesOpt
         params: idParameter,
         querystring: exportFormat,
         response: {
-          200: fileAnswer('the document', ['text/markdown', 'application/json']),
+          200: fileAnswer('the document', ['text/markdown'], exportedConversation),
           ...failures(...foundFailures),
         },
       },

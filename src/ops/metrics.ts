@@ -1,5 +1,6 @@
 import type { FastifyPluginAsync } from 'fastify';
 import { type MetricObjectWithValues, type MetricValue, Registry } from 'prom-client';
+import { failures, fileAnswer, who } from '../answers.js';
 import type { Config } from '../config.js';
 import { errorCodes } from '../errors.js';
 import { processOverview } from '../fleet/overview.js';
@@ -31,7 +32,18 @@ export const metricsRoute: FastifyPluginAsync<MetricsOptions> = async (
 ) => {
   app.get(
     '/metrics',
-    { onRequest: async (request) => checkOperator(request, config) },
+    {
+      onRequest: async (request) => checkOperator(request, config),
+      schema: {
+        tags: ['service'],
+        summary: 'Metrics, as Prometheus reads them',
+        security: who.operator,
+        response: {
+          200: fileAnswer('the metrics', ['text/plain']),
+          ...failures('UNAUTHORIZED', 'FORBIDDEN'),
+        },
+      },
+    },
     async (_request, reply) => {
       measureProcess();
       const shared = new Registry();

@@ -26,6 +26,18 @@ const heartbeatMs = 15_000;
 
 const tags = ['tasks'];
 const commonFailures = ['REDIS_UNAVAILABLE', ...loginFailures] as const;
+/** What may be wrong with the recording, and with the tools that read it. */
+const recordingFailures = [
+  'AUDIO_UNREADABLE',
+  'AUDIO_UNSUPPORTED',
+  'AUDIO_EMPTY',
+  'AUDIO_SILENT',
+  'AUDIO_TOO_LONG',
+  'MEDIA_TOOL_MISSING',
+  'MEDIA_TOOL_FAILED',
+  'MEDIA_TIMEOUT',
+  'MEDIA_CANCELLED',
+] as const;
 const foundFailures = ['TASK_NOT_FOUND', ...commonFailures] as const;
 const idParameter = Type.Object({ id: Type.String({ maxLength: 200 }) });
 const range = Type.Object({
@@ -75,6 +87,7 @@ export const taskRoutes: FastifyPluginAsyncTypebox<
             'NO_WORKER_AVAILABLE',
             'SERVER_STOPPING',
             'STORAGE_UNAVAILABLE',
+            ...recordingFailures,
             ...commonFailures,
           ),
         },

@@ -3,6 +3,7 @@ import type { Test } from 'tap';
 import { buildApp } from '../../src/app.js';
 import { type Config, loadConfig } from '../../src/config.js';
 import { createLog } from '../../src/log.js';
+import { watchAnswers } from './conform.js';
 import { temporaryFolder } from './folder.js';
 import { storedNames } from './stores.js';
 
@@ -31,6 +32,7 @@ export async function startApp(
   const app = await buildApp({ config, log: createLog(config.logLevel) });
   t.teardown(() => app.close());
   const url = await app.listen({ host: config.host, port: 0 });
+  watchAnswers(t, app, url);
   return { app, url, config, files: () => storedNames(config) };
 }
 

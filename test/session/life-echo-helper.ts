@@ -26,6 +26,7 @@ import type { Database, User } from '../../src/store/schema.js';
 import { openTempFiles } from '../../src/tempfile/open.js';
 import { textsOfWav, wavOfText } from '../fakes/openai/voice.js';
 import { signIn } from '../helpers/account.js';
+import { watchFrames } from '../helpers/conform.js';
 import { type RunningRedis, startRedis } from '../helpers/redis.js';
 import { openTasks } from '../helpers/tasks.js';
 
@@ -208,6 +209,7 @@ export async function startLifeEcho(
     const socket = await SocketClient.connect(
       `${url}/ws/conversation/${id}?token=${encodeURIComponent(token)}`,
     );
+    watchFrames(t, 'life-echo', socket);
     const client = new LifeEchoClient(socket, id);
     if (!isFresh) {
       await client.next('connect');

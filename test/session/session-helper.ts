@@ -11,6 +11,7 @@ import { connectRedis } from '../../src/queue/redis.js';
 import type { SessionServices } from '../../src/session/services.js';
 import type { RecogniseOptions, Recogniser, Recording } from '../../src/speech/speech.js';
 import { upload } from '../helpers/app.js';
+import { watchAnswers, watchFrames } from '../helpers/conform.js';
 import { type RunningRedis, startRedis, until } from '../helpers/redis.js';
 import { tone } from '../helpers/samples.js';
 
@@ -53,6 +54,7 @@ export async function startSessions(
     connection.disconnect();
   });
   const url = await app.listen({ host: '127.0.0.1', port: config.port });
+  watchAnswers(t, app, url);
   const files = () => readdir(config.tempFiles.folder);
   return {
     ...{ app, url, config, redis, files },
@@ -97,6 +99,7 @@ export class Talker {
 
   static async open(t: Test, url: string, headers: Record<string, string> = {}): Promise<Talker> {
     const client = await SocketClient.connect(url, headers);
+    watchFrames(t, 'echomimic', client);
     t.teardown(() => client.socket.terminate());
     return new Talker(client);
   }

@@ -1,43 +1,18 @@
-import { type TSchema, Type } from 'typebox';
-import { CodedError } from '../../errors.js';
+import { Type } from 'typebox';
+import { CodedError, type ErrorCode } from '../../errors.js';
 import type { Command } from '../commands.js';
 import type { Frame } from '../dialect.js';
 import type { SessionEvent } from '../events.js';
 import { checkData, decodeBase64 } from '../fields.js';
+import {
+  type ClientType as FrameType,
+  type ServerData,
+  type ServerType,
+  clientData as schemas,
+} from './schema.js';
 
 /** Numbers of segments stay below; at some seconds each that is more than an hour. */
 export const maxSegments = 1000;
-
-const idText = Type.Union([Type.String({ maxLength: 200 }), Type.Integer(), Type.Null()], {
-  description: 'a text of at most 200 characters',
-});
-const integerText = Type.String({ pattern: '^\\s*[+-]?[0-9]{1,9}\\s*$' });
-const audio = Type.String({ minLength: 1, description: 'a recording in Base64' });
-const duration = Type.Union(
-  [Type.Number({ minimum: 0 }), Type.String({ pattern: '^[0-9]*[.]?[0-9]*$' }), Type.Null()],
-  { description: 'seconds' },
-);
-
-/** What each frame of a client holds; in this order its fields are complained about. */
-const schemas = {
-  text: Type.Object({ text: Type.String({ pattern: '\\S', description: 'a text' }) }),
-  recording_started: Type.Object({ voice_session_id: Type.Optional(idText) }),
-  audio_segment: Type.Object({
-    voice_session_id: Type.Optional(idText),
-    client_segment_id: Type.Optional(idText),
-    audio_base64: audio,
-    segment_index: Type.Union([Type.Integer(), integerText], { description: 'an integer from 0' }),
-    is_last: Type.Optional(
-      Type.Union([Type.Boolean(), Type.Null()], { description: 'true or false' }),
-    ),
-    duration: Type.Optional(duration),
-  }),
-  audio_message: Type.Object({ audio_base64: audio, duration: Type.Optional(duration) }),
-  transcribe_only: Type.Object({ audio_base64: audio }),
-  end_conversation: Type.Object({}),
-} as const satisfies Record<string, TSchema>;
-
-type FrameType = keyof typeof schemas;
 
 /** What a client asks, from its frame; FRAME_UNKNOWN, FRAME_INVALID, TEXT_TOO_LONG. */
 export function decode(frame: Frame, maxText: number): Command {
@@ -132,7 +107,8 @@ function voiceSessionIn(clientSegmentId: string, index: number): string {
 
 /** The frame of an event; undefined for what this dialect does not tell. */
 export function encode(event: SessionEvent, conversationId: string): object | undefined {
-  const frame = (type: string, data: object) => frameOf(type, conversationId, data);
+  const frame = <Name extends ServerType>(type: Name, data: ServerData<Name>) =>
+    frameOf(type, conversationId, data);
   switch (event.type) {
     case 'connected':
       return frame('connect', { status: 'connected' });
@@ -157,14 +133,19 @@ export function encode(event: SessionEvent, conversationId: string): object | un
 
 export function errorFrame(
   conversationId: string,
-  code: string,
+  code: ErrorCode,
   message: string,
   retryAfter?: number,
 ): object {
-  return frameOf('error', conversationId, { message, code, retry_after: retryAfter });
+  const retry_after = retryAfter === undefined ? {} : { retry_after: retryAfter };
+  return frameOf('error', conversationId, { message, code, ...retry_after });
 }
 
-function frameOf(type: string, conversationId: string, data: object): object {
+function frameOf<Name extends ServerType>(
+  type: Name,
+  conversationId: string,
+  data: ServerData<Name>,
+): object {
   return { type, conversation_id: conversationId, data, timestamp: new Date().toISOString() };
 }
 

@@ -69,14 +69,14 @@ export function Choose() {
         </Notice>
       )}
       <form
-        class="choose"
+        class="stack"
         onSubmit={(event) => {
           event.preventDefault();
           void startChosen();
         }}
       >
         <RoleCards onMake={() => setMaking(true)} onFailure={setFailure} />
-        <div class="start panel">
+        <div class="start">
           <Segments
             label={chat.how}
             value={mode.value}
