@@ -51,6 +51,18 @@ module.exports = {
       to: { path: '^src/client/' },
     },
     {
+      name: 'meters-and-spans-know-nobody',
+      severity: 'error',
+      from: { path: '^src/observe/' },
+      to: { path: '^src/(?!(observe/|errors\\.ts))', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'only-the-app-knows-operators',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/(ops/|app\\.ts)' },
+      to: { path: '^src/ops/', dependencyTypesNot: ['type-only'] },
+    },
+    {
       name: 'providers-know-no-service',
       comment:
         'Speech and dialogue turn audio into text and text into audio, for nobody in particular.',
@@ -78,7 +90,7 @@ module.exports = {
       severity: 'error',
       from: { path: '^worker/' },
       to: {
-        path: '^(src/(?!(task|queue|media)/|(alive|config|errors|paths|log)\\.ts)|weights/(?!manifest\\.ts)|(scripts|bench|test)/)',
+        path: '^(src/(?!(task|queue|media)/|observe/(scope|trace)\\.ts|(alive|config|errors|paths|log)\\.ts)|weights/(?!manifest\\.ts)|(scripts|bench|test)/)',
       },
     },
     {

@@ -19,6 +19,7 @@ import { limitHttp, serverOptions, tellFailure } from './limit/http.js';
 import { trustedRequests } from './limit/trusted.js';
 import type { Log } from './log.js';
 import type { Redis } from './queue/redis.js';
+import { observeHttp, requestIdOf } from './observe/http.js';
 import { meters } from './observe/meters.js';
 import { metricsRoute } from './ops/metrics.js';
 import { operatorRoutes } from './ops/routes.js';
@@ -53,16 +54,19 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const logger: FastifyBaseLogger = log;
   const app = fastify({
     loggerInstance: logger,
-    logController: new LogController({ disableRequestLogging: true }),
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
     bodyLimit: 1024 * 1024,
     ...serverOptions(config),
     forceCloseConnections: 'idle',
     trustProxy: config.trustedProxies ?? false,
     routerOptions: { maxParamLength: 300 },
+    requestIdHeader: false,
+    genReqId: requestIdOf,
     frameworkErrors: (error, request, reply) => void answerFailure(error, request, reply),
   });
   app.setValidatorCompiler(TypeBoxValidatorCompiler);
   app.setErrorHandler(answerFailure);
+  observeHttp(app);
   const data = await openData(config, log, redis);
   app.addHook('onClose', () => data.close());
   limitHttp(app, {
@@ -78,21 +82,6 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       code: 'NOT_FOUND',
     }),
   );
-  app.addHook('onResponse', async (request, reply) => {
-    request.log.debug(
-      { req: request, status: reply.statusCode, ms: reply.elapsedTime },
-      'answered',
-    );
-    meters.httpDuration.observe(
-      {
-        method: request.method,
-        route: request.routeOptions.url ?? 'none',
-        status: reply.statusCode,
-      },
-      reply.elapsedTime / 1000,
-    );
-  });
-
   const store = await openTempFiles(config);
   app.addHook('onClose', async () => store.close());
   startSweeping(app, store, config, log);
@@ -187,6 +176,7 @@ function answerFailure(error: FastifyError, request: FastifyRequest, reply: Fast
   meters.errors.inc({ code, via: 'http' });
   if (reply.raw.headersSent) return reply.raw.destroy();
   tellFailure(reply, failure);
+  reply.header('x-request-id', request.id);
   return reply.code(status).send({ success: false, message, code });
 }
 

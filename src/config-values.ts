@@ -80,6 +80,31 @@ export function readSentinels(raw: Settings): SentinelConfig | undefined {
   return servers && { servers, name, password };
 }
 
+/** Where traces go, as OpenTelemetry's own settings say. */
+export interface TracingConfig {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly serviceName: string;
+  /** The part of all traces that is kept, 0 to 1. */
+  readonly ratio: number;
+}
+
+/** Headers are `name=value,name=value`, values encoded as in URLs. */
+export function readTracing(raw: Settings): TracingConfig | undefined {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_HEADERS: headers } = raw;
+  if (endpoint === undefined) return undefined;
+  const pairs = (headers?.split(',') ?? []).map((pair) => {
+    const at = pair.indexOf('=');
+    return [pair.slice(0, at).trim(), decodeURIComponent(pair.slice(at + 1).trim())] as const;
+  });
+  return {
+    url: `${withoutSlash(endpoint)}/v1/traces`,
+    headers: Object.fromEntries(pairs),
+    serviceName: raw.OTEL_SERVICE_NAME,
+    ratio: raw.OTEL_TRACES_SAMPLER_ARG,
+  };
+}
+
 export function withoutSlash(url: string): string {
   return url.replace(/\/+$/, '');
 }

@@ -6,11 +6,13 @@ import {
   type QuotaKind,
   type S3Config,
   type SentinelConfig,
+  type TracingConfig,
   type WorkerDevice,
   ownName,
   placeOfFiles,
   readQuotas,
   readSentinels,
+  readTracing,
   withoutSlash,
   workerDevices,
 } from './config-values.js';
@@ -50,6 +52,8 @@ export interface Config {
   readonly apiToken: string | undefined;
   /** Opens the operator API and the metrics. */
   readonly operatorToken: string | undefined;
+  /** Where traces are sent; undefined: nothing is traced. */
+  readonly tracing: TracingConfig | undefined;
   readonly tempFiles: {
     /** Where they lie when not in a bucket. */
     readonly folder: string;
@@ -248,6 +252,7 @@ function buildConfig(raw: Settings): Config {
     logLevel: raw.LOG_LEVEL,
     apiToken: raw.API_TOKEN,
     operatorToken: raw.OPERATOR_TOKEN,
+    tracing: readTracing(raw),
     tempFiles: {
       ...placeOfFiles(raw, dataFolder),
       expiryMs: raw.TEMP_FILE_EXPIRY * 3_600_000,

@@ -1,6 +1,7 @@
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
 import type { Config } from './config.js';
 import { workerKeyHeader } from './queue/keys.js';
+import { idsOfNow } from './observe/scope.js';
 import { PinoPretty as pretty } from 'pino-pretty';
 
 export type Log = Logger;
@@ -29,6 +30,16 @@ export function logOptions(level: string): LoggerOptions {
   };
 }
 
+/** The names that a logger, a child of another, has on every line already. */
+const boundNames = new WeakMap<Logger, ReadonlySet<string>>();
+
+/** The ids of what is being worked on, unless the logger itself has them. */
+function mixin(_line: object, _level: number, logger: Logger): Record<string, unknown> {
+  const ids = idsOfNow();
+  for (const name of boundNames.get(logger) ?? []) delete ids[name];
+  return ids;
+}
+
 /**
  * Logs to standard error, so that the standard output of commands stays theirs. `secrets` never
  * reach it, whatever message, address or error of a library they stand in.
@@ -41,7 +52,12 @@ export function createLog(
   const hidden = secrets.map((secret) => JSON.stringify(secret).slice(1, -1));
   const hide = (line: string) =>
     hidden.reduce((text, secret) => text.replaceAll(secret, '[redacted]'), line);
-  const options = { ...logOptions(level), hooks: { streamWrite: hide } };
+  const options: LoggerOptions = {
+    ...logOptions(level),
+    hooks: { streamWrite: hide },
+    mixin,
+    onChild: (child) => boundNames.set(child, new Set(Object.keys(child.bindings()))),
+  };
   return pino(options, destination ?? standardError());
 }
 
@@ -49,13 +65,15 @@ const databasePassword = /^postgres(?:ql)?:\/\/[^/@]*:([^/]+)@/;
 
 /** The values of a configuration that are nobody's business. */
 export function secretsOf(config: Config): string[] {
-  const { apiToken, operatorToken, redis, account, providers, databaseUrl, tempFiles } = config;
+  const { apiToken, operatorToken, redis, account, providers, databaseUrl, tempFiles, tracing } =
+    config;
   const [, password] = databasePassword.exec(databaseUrl) ?? [];
   const { dashscope, openai } = providers;
   const bucket = tempFiles.s3?.credentials;
   return [
     ...[apiToken, operatorToken, redis.password, redis.sentinels?.password, account.jwtSecret],
     ...[dashscope.apiKey, openai.apiKey, bucket?.accessKeyId, bucket?.secretAccessKey],
+    ...Object.values(tracing?.headers ?? {}).flatMap((value) => [value, encodeURIComponent(value)]),
     ...(password === undefined ? [] : [password, safelyDecoded(password)]),
   ].filter((secret) => secret !== undefined && secret.length >= 4) as string[];
 }

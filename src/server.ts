@@ -5,6 +5,7 @@ import { buildApp } from './app.js';
 import { doubtfulNames, loadConfig } from './config.js';
 import { CodedError } from './errors.js';
 import { createLog, secretsOf } from './log.js';
+import { startTracing } from './observe/trace.js';
 import { Recovery } from './queue/recovery.js';
 import { connectRedis } from './queue/redis.js';
 
@@ -17,11 +18,13 @@ const log = createLog(config.logLevel, undefined, secretsOf(config)).child({ pro
 for (const doubt of doubtfulNames()) log.warn(doubt);
 const redis = config.redis.named ? connectRedis(config, log) : undefined;
 const recovery = redis && new Recovery(redis, config, log);
+const stopTracing = await startTracing(config, 'api', log);
 let app: FastifyInstance | undefined;
 const stop = async () => {
   await app?.close();
   await recovery?.stop();
   redis?.disconnect();
+  await stopTracing();
 };
 const grace = { delay: config.shutdownMs + closingMs, logger: log, skip: crashSignals };
 const { close } = closeWithGrace(grace, stop);

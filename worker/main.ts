@@ -8,6 +8,8 @@ import { crashSignals } from '../src/alive.js';
 import { loadConfig, simulatedDevice } from '../src/config.js';
 import { type CodedError, codeOf } from '../src/errors.js';
 import { createLog, secretsOf } from '../src/log.js';
+import { withIds } from '../src/observe/scope.js';
+import { beginSpan, startTracing } from '../src/observe/trace.js';
 import { WorkerQueue } from '../src/queue/worker-queue.js';
 import {
   type VideoEncoder,
@@ -29,7 +31,10 @@ const simulated = values.device === simulatedDevice;
 const config = loadConfig();
 /** Names this run of the worker; no other run ever has the same name. */
 const worker = `${simulated ? 'simulated-' : ''}${config.hostName}-${process.pid}-${randomBytes(4).toString('hex')}`;
-const log = createLog(config.logLevel, undefined, secretsOf(config)).child({ gpu: gpuId, worker });
+const log = createLog(config.logLevel, undefined, secretsOf(config)).child({
+  ...{ device: gpuId, worker },
+});
+const stopTracing = await startTracing(config, 'worker', log);
 const workFolder = join(config.dataFolder, 'work');
 const folder = join(workFolder, workerFolder(config.hostName, process.pid));
 const shutdown = new AbortController();
@@ -57,6 +62,7 @@ async function stop(): Promise<void> {
   await engine?.dispose();
   await closeFaceDetector();
   await rm(folder, { recursive: true, force: true });
+  await stopTracing();
 }
 
 async function loadEngine(): Promise<ClipEngine> {
@@ -85,6 +91,7 @@ async function loadEngine(): Promise<ClipEngine> {
 async function giveUp(err: CodedError): Promise<never> {
   log.fatal({ err, code: err.code }, 'the device failed: this worker ends, another one follows');
   await rm(folder, { recursive: true, force: true });
+  await stopTracing();
   process.kill(process.pid, 'SIGKILL');
   return new Promise(() => {});
 }
@@ -94,11 +101,21 @@ async function serve(queue: WorkerQueue, engine: ClipEngine, encoder: VideoEncod
     const raw = await queue.take();
     if (raw === undefined || stopping) return;
     try {
+      const takenAt = Date.now();
       const claim = await queue.claim(raw);
       if (claim === undefined) continue;
+      const { taskId: task, attempt, entry } = claim;
+      const span = beginSpan('task', {
+        ...{ kind: 'consumer', startTime: takenAt, parent: entry.traceparent ?? null },
+        attributes: { task, attempt, device: gpuId, worker, session: entry.sessionId },
+      });
+      const claiming = { startTime: takenAt, parent: span?.traceparent };
+      beginSpan('claim', claiming)?.end();
       await queue.setStatus('busy').catch((err: unknown) => log.warn({ err }, 'no status'));
       const context = { config, engine, encoder, queue, log, folder, shutdown: shutdown.signal };
-      const fatal = await runJob(claim, context);
+      const work = () => withIds({ task, session: entry.sessionId }, () => runJob(claim, context));
+      const fatal = await (span === undefined ? work() : span.run(work));
+      span?.end(fatal);
       if (fatal !== undefined) await giveUp(fatal);
     } catch (err) {
       log.error({ err }, 'a task could not be ended; trying it again');

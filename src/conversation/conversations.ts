@@ -343,13 +343,8 @@ export class Conversations {
   async #checkRoom(user: Participant): Promise<void> {
     const most = this.#mostPerUser;
     if (most === 0) return;
-    const { count } = await this.#db
-      .selectFrom('conversations')
-      .select((eb) => eb.fn.countAll().as('count'))
-      .where('user_id', '=', user.id)
-      .where('deleted_at', 'is', null)
-      .executeTakeFirstOrThrow();
-    if (Number(count) < most) return;
+    const { total } = await this.list(user, { page: 1, pageSize: 1 });
+    if (total < most) return;
     throw new CodedError(
       'TOO_MANY_CONVERSATIONS',
       `an account has at most ${most} conversations: delete one first`,

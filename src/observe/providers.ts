@@ -2,6 +2,7 @@ import type { Dialogue } from '../dialogue/dialogue.js';
 import { codeOf } from '../errors.js';
 import type { Recogniser, Synthesiser } from '../speech/speech.js';
 import { meters } from './meters.js';
+import { traced } from './trace.js';
 
 /** The same recogniser, with its calls measured. */
 export function observedRecogniser(inner: Recogniser): Recogniser {
@@ -51,7 +52,7 @@ async function observed<T>(
   const end = (outcome: 'ok' | 'failed' | 'cut') =>
     meters.providerDuration.observe({ service, outcome }, (performance.now() - begun) / 1000);
   try {
-    const answer = await call();
+    const answer = await traced(service, { kind: 'client' }, call);
     end('ok');
     return answer;
   } catch (error) {

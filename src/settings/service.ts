@@ -6,6 +6,7 @@ import {
   httpUrl,
   apiKey,
   megabytes,
+  otlpHeaders,
   path,
   range,
   token,
@@ -88,6 +89,31 @@ export const server = {
         'when set (16 characters or more), the operator API and the metrics want it as a bearer token; without it they answer only at the machine itself ([operations.md](operations.md#who-may-ask))',
     }),
   ),
+  OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(
+    Type.String({
+      ...httpUrl,
+      unset: 'nothing is traced',
+      description:
+        'base address of an OpenTelemetry collector (OTLP over HTTP, JSON), for example `http://127.0.0.1:4318` ([operations.md](operations.md#traces))',
+    }),
+  ),
+  OTEL_EXPORTER_OTLP_HEADERS: Type.Optional(
+    Type.String({
+      ...otlpHeaders,
+      description:
+        'headers for it, `name=value` separated by commas, values encoded as in URLs; they may hold a key',
+    }),
+  ),
+  OTEL_SERVICE_NAME: Type.String({
+    pattern: '^[A-Za-z0-9._-]{1,64}$',
+    default: 'echomimic',
+    description: 'what traces call this service: `-api` and `-worker` are added',
+  }),
+  OTEL_TRACES_SAMPLER_ARG: Type.Number({
+    ...range(0, 1, 1),
+    description:
+      'the part of all traces that is kept, unless whoever sends a `traceparent` decided',
+  }),
   SHUTDOWN_SECONDS: Type.Number({
     ...range(0.1, 3600, 10),
     description: 'time that running work gets when the server stops',

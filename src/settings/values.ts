@@ -25,6 +25,13 @@ export const token = { ...secret, pattern: '^[\\x21-\\x7e]{16,512}$' };
 export const apiKey = { ...secret, pattern: '^[\\x21-\\x7e]{1,512}$' };
 export const password = { ...secret, minLength: 1, maxLength: 4096 };
 export const longSecret = { ...secret, minLength: 32, maxLength: 1024 };
+/** `name=value,name=value`, with values that decodeURIComponent takes. */
+export const otlpHeaders = {
+  ...secret,
+  pattern:
+    '^[A-Za-z0-9_-]+=([\\x21-\\x24\\x26-\\x2b\\x2d-\\x7e]|%[0-7][0-9A-Fa-f])+(,[A-Za-z0-9_-]+=([\\x21-\\x24\\x26-\\x2b\\x2d-\\x7e]|%[0-7][0-9A-Fa-f])+)*$',
+  maxLength: 4096,
+};
 /** It may hold a password. */
 export const databaseUrl = { ...secret, pattern: '^(postgres(ql)?://|sqlite:).+$' };
 

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { CodedError } from '../errors.js';
+import { isTraceparent } from '../observe/traceparent.js';
 import { leastSize, sizeStep } from './device.js';
 
 export const maxTaskBytes = 64 * 1024;
@@ -41,6 +42,8 @@ export interface Entry {
   readonly taskId: string | undefined;
   readonly sessionId: string | undefined;
   readonly task: Task | undefined;
+  /** The trace that the task belongs to, as W3C writes it. */
+  readonly traceparent?: string | undefined;
   readonly problem: CodedError | undefined;
 }
 
@@ -80,6 +83,7 @@ export function readEntry(raw: string): Entry {
   const named = {
     taskId: Value.Check(label, given['task_id']) ? given['task_id'] : undefined,
     sessionId: Value.Check(label, given['session_id']) ? given['session_id'] : undefined,
+    traceparent: isTraceparent(given['traceparent']) ? given['traceparent'] : undefined,
   };
   if (Value.Check(taskSchema, given)) return { ...named, task: given, problem: undefined };
   return { ...named, task: undefined, problem: new CodedError('TASK_INVALID', explain(given)) };

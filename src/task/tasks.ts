@@ -4,6 +4,7 @@ import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
 import { type Owner, allowance } from '../limit/rates.js';
 import type { Log } from '../log.js';
+import { traceparent, traced } from '../observe/trace.js';
 import { knownDevices } from '../queue/dead.js';
 import { type CancelOutcome, cancelTask, configuredDevices, readControl } from '../queue/cancel.js';
 import { keys, statusPrefix } from '../queue/keys.js';
@@ -104,11 +105,24 @@ export class Tasks {
    */
   async submit(task: NewTask, options: { signal?: AbortSignal } = {}): Promise<Submitted> {
     const taskId = task.taskId ?? randomUUID();
+    const span = {
+      kind: 'producer',
+      attributes: { task: taskId, session: task.sessionId },
+    } as const;
+    return traced('task.submit', span, () => this.#submit({ ...task, taskId }, options));
+  }
+
+  async #submit(
+    task: NewTask & { readonly taskId: string },
+    options: { signal?: AbortSignal },
+  ): Promise<Submitted> {
+    const { taskId } = task;
     const raw = JSON.stringify({
       ...{ task_id: taskId, session_id: task.sessionId },
       ...{ ref_image_id: task.refImageId, audio_id: task.audioId },
       ...{ steps: task.steps, cfg: task.cfg, seed: task.seed, size: task.size },
       frames_num: task.framesNum,
+      traceparent: traceparent(),
     });
     const { problem } = readEntry(raw);
     if (problem !== undefined) throw problem;
@@ -119,7 +133,11 @@ export class Tasks {
       signal?.throwIfAborted();
       if (this.#stopping) throw new CodedError('SERVER_STOPPING', 'the server stops');
       const gpu = await this.#push(taskId, task, raw, signal);
-      if (gpu !== undefined) return { taskId, ...gpu };
+      if (gpu !== undefined) {
+        const { gpuId: device, position } = gpu;
+        this.#log.info({ task: taskId, session: task.sessionId, device, position }, 'task queued');
+        return { taskId, ...gpu };
+      }
       const left = deadline - Date.now();
       if (left <= 0) {
         throw new CodedError(

@@ -163,9 +163,14 @@ void t.test('nor do the processes of a whole service, whatever a task does', asy
 void t.test('every secret setting is known to the log', async (t) => {
   for (const setting of secretSettings) {
     const secret = `the_${setting}_of_this_test_and_no_other`;
-    const value = setting === 'DATABASE_URL' ? `postgres://ann:${secret}@127.0.0.1/db` : secret;
+    const valueOf: Record<string, string> = {
+      DATABASE_URL: `postgres://ann:${secret}@127.0.0.1/db`,
+      OTEL_EXPORTER_OTLP_HEADERS: `authorization=${secret}`,
+    };
+    const value = valueOf[setting] ?? secret;
     const config = loadConfig({
       ...{ TEMP_FILE_STORE: 's3://bucket/temp', REDIS_SENTINELS: '127.0.0.1:26379' },
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318',
       ...{ S3_ACCESS_KEY_ID: 'key', S3_SECRET_ACCESS_KEY: 'secret', [setting]: value },
     });
     t.ok(secretsOf(config).includes(secret), setting);

@@ -72,7 +72,10 @@ export async function runJob(claim: Claim, context: JobContext): Promise<CodedEr
     const { task, problem } = claim.entry;
     if (task === undefined) throw problem ?? new CodedError('INTERNAL', 'the task was not read');
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const transfers = new Transfers(config, signal, queue.workerKey);
+    const transfers = new Transfers(config, signal, {
+      workerKey: queue.workerKey,
+      traceparent: () => clock.traceparent,
+    });
     const fetch: Fetch = async (id, path, options) => {
       if (!(await queue.mayUse(claim, id))) throw fileNotFound(options.role, id);
       await transfers.download(id, path, options);
@@ -97,7 +100,7 @@ export async function runJob(claim: Claim, context: JobContext): Promise<CodedEr
     return undefined;
   } catch (error) {
     await reporter.close();
-    clock.leave();
+    clock.leave(error);
     return await end(error, claim, reporter.progress, { ...context, log, clock }, signal);
   } finally {
     lease.stop();
@@ -166,7 +169,8 @@ async function makeVideoOf(
     },
   });
   const result = await watchdog.watch(making);
-  const { frames, seed, face, milliseconds } = result;
+  const { frames, seed, face, milliseconds, timings } = result;
+  clock.rendered(timings);
   log.info({ frames, seed: String(seed), face, milliseconds }, 'rendered');
   reporter.update('merging_audio', 97, 'storing the video');
   return result;

@@ -29,16 +29,23 @@ export function fileNotFound(role: string, id: string): CodedError {
   );
 }
 
+/** What the API is told of who asks. */
+export interface Origin {
+  readonly workerKey?: string | undefined;
+  /** Of the span that a request is part of. */
+  readonly traceparent?: () => string | undefined;
+}
+
 /** The temp-file API as a worker uses it; waits out an API that restarts. */
 export class Transfers {
   readonly #config: Config;
   readonly #signal: AbortSignal;
-  readonly #workerKey: string | undefined;
+  readonly #origin: Origin;
 
-  constructor(config: Config, signal: AbortSignal, workerKey?: string) {
+  constructor(config: Config, signal: AbortSignal, origin: Origin = {}) {
     this.#config = config;
     this.#signal = signal;
-    this.#workerKey = workerKey;
+    this.#origin = origin;
   }
 
   async download(id: string, path: string, options: DownloadOptions): Promise<void> {
@@ -115,7 +122,10 @@ export class Transfers {
     const { baseUrl, apiToken } = this.#config;
     const headers = new Headers(init.headers);
     if (apiToken !== undefined) headers.set('authorization', `Bearer ${apiToken}`);
-    if (this.#workerKey !== undefined) headers.set(workerKeyHeader, this.#workerKey);
+    const { workerKey, traceparent } = this.#origin;
+    if (workerKey !== undefined) headers.set(workerKeyHeader, workerKey);
+    const trace = traceparent?.();
+    if (trace !== undefined) headers.set('traceparent', trace);
     return fetch(`${baseUrl}/api/tempfile/${path}`, {
       ...init,
       headers,

@@ -295,7 +295,7 @@ export class SessionManager {
     if (held?.session === session) {
       this.#held.delete(session.id);
       clearTimeout(held.grace);
-      countEnd(held.request, reason);
+      countEnd(this.services.log, session.id, held.request, reason);
       this.#uncount(held.request);
       const { key } = held.request;
       if (key !== undefined && this.#byKey.get(key) === held) {
@@ -348,7 +348,7 @@ export class SessionManager {
       grace: undefined,
     };
     this.#held.set(session.id, held);
-    countStart(request);
+    countStart(this.services.log, session.id, request);
     // a session with a key is not resumed, but opened again
     if (request.key !== undefined) this.#byKey.set(request.key, held);
     else session.onChange = () => this.#keep(held);

@@ -4,6 +4,7 @@ import type { Config } from '../../config.js';
 import { CodedError, type ErrorCode, retryAfterOf } from '../../errors.js';
 import type { Log } from '../../log.js';
 import { meters } from '../../observe/meters.js';
+import { withOnlyIds } from '../../observe/scope.js';
 import { type CloseCode, closeCodes, closeReason } from './close.js';
 import type { ClientSocket, Connection, ConnectionEnd, Dialect } from '../dialect.js';
 import { parseFrame } from './frame.js';
@@ -171,8 +172,10 @@ export class Socket implements ClientSocket {
 
   async #open(): Promise<void> {
     try {
-      this.#connection = this.#dialect.connect(this);
-      await this.#connection.ready;
+      await withOnlyIds({ connection: this.id }, () => {
+        this.#connection = this.#dialect.connect(this);
+        return this.#connection.ready;
+      });
     } catch (error) {
       this.#refuse(error);
       this.close(closeCodes.internal, 'INTERNAL: the server failed; its log says why');
@@ -252,7 +255,7 @@ export class Socket implements ClientSocket {
 
   async #handle(data: Buffer): Promise<void> {
     try {
-      await this.#connection?.frame(parseFrame(data));
+      await withOnlyIds({ connection: this.id }, () => this.#connection?.frame(parseFrame(data)));
       this.#badFrames = 0;
     } catch (error) {
       this.#refuse(error);

@@ -7,6 +7,8 @@ import { partsOf } from '../../dialogue/parts.js';
 import { CodedError, codeOf } from '../../errors.js';
 import { joinSpeech } from '../../media/pcm.js';
 import { meters } from '../../observe/meters.js';
+import { withOnlyIds } from '../../observe/scope.js';
+import { traced } from '../../observe/trace.js';
 import { secondsOf } from '../../media/recording.js';
 import { wavFile } from '../../media/wav.js';
 import { characterOf } from '../../role/roles.js';
@@ -71,17 +73,25 @@ export class Turn implements RunningTurn {
 
   /** Resolves when the client has heard the end of it; never rejects for what went wrong in it. */
   async run(): Promise<void> {
-    const { services, setup } = this.session;
-    const { log } = services;
+    const { services, setup, id } = this.session;
+    const ids = { session: id, turn: this.number };
+    const attributes = { ...ids, mode: setup.mode, type: this.#input.type };
     let outcome = 'done';
     this.#begun = performance.now();
+    const going = async () => {
+      try {
+        await this.#go();
+      } catch (error) {
+        outcome = this.signal.aborted ? 'cut' : 'failed';
+        if (outcome === 'failed') services.log.warn({ err: error, ...ids }, 'a turn failed');
+        throw error;
+      }
+    };
     try {
-      await this.#go();
+      await withOnlyIds(ids, () => traced('turn', { attributes, parent: null }, going));
     } catch (error) {
-      outcome = this.signal.aborted ? 'cut' : 'failed';
       if (!this.signal.aborted) {
         meters.errors.inc({ code: codeOf(error), via: 'turn' });
-        log.warn({ err: error, session: this.session.id, turn: this.number }, 'a turn failed');
         this.emit(failure(error, this.number));
       }
     } finally {
@@ -315,7 +325,7 @@ export class Turn implements RunningTurn {
 
   async #render(audioId: string, seconds: number): Promise<void> {
     this.session.progress(this, 'rendering');
-    const videoUrl = await render(this, audioId, seconds);
+    const videoUrl = await traced('video', {}, () => render(this, audioId, seconds));
     if (this.#reply !== undefined) this.#reply = this.session.amend(this.#reply, { videoUrl });
   }
 

@@ -69,14 +69,14 @@ export function Choose() {
         </Notice>
       )}
       <form
-        class="stack"
+        class="choose"
         onSubmit={(event) => {
           event.preventDefault();
           void startChosen();
         }}
       >
         <RoleCards onMake={() => setMaking(true)} onFailure={setFailure} />
-        <div class="start">
+        <div class="start panel">
           <Segments
             label={chat.how}
             value={mode.value}

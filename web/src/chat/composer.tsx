@@ -66,7 +66,7 @@ export function Composer({
             onChange={(event) => {
               const file = event.currentTarget.files?.[0];
               event.currentTarget.value = '';
-              if (file !== undefined) void talk.sayFile(file, file.name);
+              if (file !== undefined) void talk.sayFile(file);
             }}
           />
         </label>

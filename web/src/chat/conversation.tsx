@@ -33,7 +33,7 @@ export function Conversation({ talk }: { talk: Talk }) {
     // Who begins to speak wants to be heard.
     talk.interrupt();
     const recording = await recorder.record(info.value?.max_audio_seconds ?? recordingSeconds);
-    if (recording !== undefined) await talk.sayFile(recording, 'recording.webm');
+    if (recording !== undefined) await talk.sayFile(recording);
   };
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
@@ -66,7 +66,7 @@ export function Conversation({ talk }: { talk: Talk }) {
         event.preventDefault();
         setDropping(false);
         const file = event.dataTransfer?.files[0];
-        if (file !== undefined) void talk.sayFile(file, file.name);
+        if (file !== undefined) void talk.sayFile(file);
       }}
     >
       <Stage talk={talk} recorder={recorder} heading={heading} />

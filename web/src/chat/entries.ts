@@ -5,6 +5,8 @@ export interface Said {
   readonly kind: 'said';
   readonly id: number;
   readonly how: 'text' | 'speech';
+  /** Of the file that was chosen. */
+  readonly name?: string | undefined;
   /** Of speech, once it is recognised; it stays empty on a server that recognises no words. */
   readonly text: string;
   readonly audioUrl?: string | undefined;

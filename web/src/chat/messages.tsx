@@ -64,8 +64,8 @@ export function Messages({ talk }: { talk: Talk }) {
 
 function SaidBubble({ said, talk }: { said: Said; talk: Talk }) {
   const { chat, common } = t();
-  const { id, how, text, audioUrl, state, sent, failure } = said;
-  const words = text || (state === 'heard' || state === 'failed' ? chat.recording : '');
+  const { id, how, text, name, audioUrl, state, sent, failure } = said;
+  const words = text || (state === 'heard' || state === 'failed' ? (name ?? chat.recording) : '');
   return (
     <article class="said">
       <h2 class="visually-hidden">{chat.you}</h2>

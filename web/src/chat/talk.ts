@@ -78,11 +78,11 @@ export class Talk {
   }
 
   /** Says a recording: it goes up first, so that no broken line loses it. */
-  async sayFile(file: Blob, name?: string): Promise<void> {
-    const id = this.#say({ how: 'speech', text: '', state: 'sending', sent: 0 });
+  async sayFile(file: Blob): Promise<void> {
+    const name = file instanceof File ? file.name : undefined;
+    const id = this.#say({ how: 'speech', text: '', name, state: 'sending', sent: 0 });
     try {
       const { file_id } = await server.upload(file, {
-        name,
         onProgress: (sent, total) => this.#change(id, { sent: (100 * sent) / total }),
       });
       this.#change(id, { state: this.#onLine(), sent: undefined });
@@ -133,7 +133,7 @@ export class Talk {
     return this.#session.state === 'open' ? 'sent' : 'sending';
   }
 
-  #say(said: { how: 'text' | 'speech'; text: string; state: 'sending' | 'sent'; sent?: number }) {
+  #say(said: Pick<Said, 'how' | 'text' | 'name' | 'state' | 'sent'>): number {
     const id = this.#nextId++;
     this.failure.value = undefined;
     this.entries.value = [...this.entries.value, { kind: 'said', id, ...said }];

@@ -1,0 +1,91 @@
+import { readFileSync } from 'node:fs';
+import type { Page } from 'playwright-core';
+import t, { type Test } from 'tap';
+import { findings } from '../helpers/accessibility.js';
+import { TestBrowser, picture } from '../helpers/browser.js';
+import { startSessions } from '../session/session-helper.js';
+
+const browser = await TestBrowser.start(t);
+const refused = (complaint: string) => /^Failed to load resource/.test(complaint);
+
+/** Presses Tab until what has the focus is so called, as someone without a mouse would. */
+async function tabTo(page: Page, name: string): Promise<void> {
+  const called = `(() => {
+    const { activeElement: one } = document;
+    return one?.getAttribute('aria-label') || one?.labels?.[0]?.textContent || one?.textContent || '';
+  })()`;
+  const passed: string[] = [];
+  for (let i = 0; i < 40; i++) {
+    await page.keyboard.press('Tab');
+    const now = await page.evaluate<string>(called);
+    if (now.trim().startsWith(name)) return;
+    passed.push(now);
+  }
+  throw new Error(`Tab never came to ${name}: ${passed.join(' | ')}`);
+}
+
+async function inBothThemes(t: Test, page: Page, what: string): Promise<void> {
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    t.same(await findings(page), [], `${what} is for everyone, in ${colorScheme}`);
+    await picture(page, `${what}-${colorScheme}`);
+  }
+}
+
+t.test('with a login: by keyboard, kept, and found again in Chinese', async (t) => {
+  const server = await startSessions(t, { AUTH: 'required' });
+  const { page } = await browser.open(t, server.url, { expected: refused });
+  await page.getByRole('radio', { name: 'Clara' }).waitFor();
+  await inBothThemes(t, page, 'choose');
+
+  await tabTo(page, 'Clara');
+  await page.keyboard.press('ArrowRight');
+  t.ok(await page.getByRole('radio', { name: 'Maya' }).isChecked());
+  await tabTo(page, 'Video');
+  await page.keyboard.press('ArrowRight');
+  t.ok(await page.getByRole('radio', { name: 'Voice' }).isChecked());
+  await tabTo(page, 'Begin');
+  await page.keyboard.press('Enter');
+
+  const window = page.getByRole('dialog', { name: 'Log in' });
+  await window.getByText('wants to know who talks to it').waitFor();
+  await window.getByLabel('Name').fill('ann');
+  await window.getByLabel('Password').fill('wrong horse');
+  await page.keyboard.press('Enter');
+  await window.getByRole('alert').getByText('Name or password is wrong.').waitFor();
+  await inBothThemes(t, page, 'login');
+  await window.getByRole('radio', { name: 'New account' }).check();
+  await page.getByRole('button', { name: 'New account' }).click();
+
+  await page.getByRole('heading', { name: 'Maya', level: 1 }).waitFor();
+  t.equal(
+    await page.evaluate('document.activeElement.textContent'),
+    'Maya',
+    'the focus is where the talk begins',
+  );
+  await tabTo(page, 'Write a message');
+  await page.keyboard.type('What a fine day.');
+  await page.keyboard.press('Enter');
+  await page.getByRole('article').getByRole('button', { name: 'Hear again' }).waitFor();
+  await inBothThemes(t, page, 'talk');
+  await page.getByRole('button', { name: 'End', exact: true }).click();
+
+  await page.getByLabel('Language').selectOption('zh');
+  await page.getByRole('heading', { name: '以往的对话' }).waitFor();
+  await inBothThemes(t, page, 'history');
+  await page.getByRole('button', { name: '重命名“What a fine day.”' }).click();
+  await page.getByLabel('新标题').fill('天气');
+  await page.keyboard.press('Enter');
+  const file = page.waitForEvent('download');
+  await page.getByRole('button', { name: '将“天气”导出为文本文件' }).click();
+  t.match(readFileSync(await (await file).path(), 'utf8'), /What a fine day/);
+  await page.getByRole('button', { name: '继续“天气”' }).click();
+  await page.getByRole('article').getByText('What a fine day.').nth(1).waitFor();
+  await page.getByRole('button', { name: '结束', exact: true }).click();
+  await page.getByRole('button', { name: '删除“天气”' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: '删除' }).last().click();
+  await page.getByRole('heading', { name: '以往的对话' }).waitFor({ state: 'detached' });
+
+  await page.getByRole('button', { name: '退出' }).click();
+  await page.getByRole('button', { name: '登录' }).waitFor();
+});
