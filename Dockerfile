@@ -26,7 +26,9 @@ RUN npm ci
 
 FROM all-packages AS compiled
 COPY . .
-RUN node node_modules/typescript/bin/tsc -p . && node node_modules/vite/bin/vite.js build web
+RUN node node_modules/typescript/bin/tsc -p . \
+  && node scripts/bundle-packages.mjs \
+  && node node_modules/vite/bin/vite.js build web
 RUN node dist/weights/cli.js import weights/bundled --name small
 
 FROM all-packages AS sources

@@ -198,6 +198,22 @@ void t.test('a database of a later version is left alone', async (t) => {
   }
 });
 
+void t.test('consent that an earlier version recorded has its words', async (t) => {
+  for (const database of await databases(t)) {
+    await t.test(database.engine, async (t) => {
+      const db = await database.open();
+      await db.schema.alterTable('roles').dropColumn('consent_statement').execute();
+      await sql`insert into roles (id, name, personality, is_public, consent_at, created_at, updated_at)
+        values ('shown', 'A', '', 0, 5, 5, 5), ('unseen', 'B', '', 0, null, 5, 5)`.execute(db);
+      await migrations['0003-consent']!.up(db);
+      t.match(await db.selectFrom('roles').selectAll().orderBy('id').execute(), [
+        { id: 'shown', consent_at: 5, consent_statement: /^Whoever the picture shows agrees/ },
+        { id: 'unseen', consent_at: null, consent_statement: null },
+      ]);
+    });
+  }
+});
+
 void t.test('SQLite: waiting for another writer does not stop everything else', async (t) => {
   const [database] = await databases(t);
   const db = await database!.open();
