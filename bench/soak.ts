@@ -1,6 +1,7 @@
 /**
- * Sessions, tasks, cancels and killed workers for a long time, on loopback (Linux): memory, open
- * handles, temp files and Redis keys must return to what they were. Fails and says what grew.
+ * Sessions, tasks, cancels, killed workers and a restart of the API for a long time, on loopback
+ * (Linux): memory, open handles, temp files and Redis keys must return to what they were. Fails and
+ * says what grew.
  *
  *   npm run bench -- soak [--seconds 3600] [--sessions 10]
  */

@@ -3,7 +3,14 @@ import { type Config, loadConfig } from '../src/config.js';
 import { CodedError, codeOf } from '../src/errors.js';
 import { type Log, createLog } from '../src/log.js';
 import { cancelTask } from '../src/queue/cancel.js';
-import { type DeadTask, deadTasks, dropDead, findDead, requeue } from '../src/queue/dead.js';
+import {
+  type DeadTask,
+  deadTasks,
+  dropDead,
+  findDead,
+  isOfSession,
+  requeue,
+} from '../src/queue/dead.js';
 import { keys } from '../src/queue/keys.js';
 import { queueOverview } from '../src/queue/overview.js';
 import { runningServer } from '../src/queue/private-redis.js';
@@ -18,6 +25,9 @@ npm run tasks -- dead requeue --all
 npm run tasks -- dead drop ID                forgets it
 npm run tasks -- dead drop --all
 ID is that of the list, or a task_id: then the newest of that task is meant.`;
+
+const sessionsTask =
+  'of a session, whose files serve no other task: queued again it fails with TASK_FILE_NOT_FOUND';
 
 interface Service {
   readonly redis: Redis;
@@ -42,20 +52,22 @@ async function cancel({ redis, config }: Service, [taskId = '']: string[]): Prom
 
 async function list({ redis, config }: Service): Promise<void> {
   const all = await deadTasks(redis, config);
-  for (const dead of all) console.log(describeDead(dead));
+  for (const dead of all) console.log(await describeDead(redis, dead));
   if (all.length === 0) console.log('no task is dead');
 }
 
-function describeDead({ id, task_id, queue, code, error, at, attempts, worker }: DeadTask): string {
+async function describeDead(redis: Redis, dead: DeadTask): Promise<string> {
+  const { id, task_id, queue, code, error, at, attempts, worker } = dead;
   const tried = `${attempts ?? '?'} attempt${attempts === 1 ? '' : 's'}`;
   const where = `${queue}  ${worker ?? 'unknown worker'}`;
-  return `${id}  ${task_id || 'unnamed'}  ${at}  ${tried}  ${where}\n  ${code}: ${error}`;
+  const hint = (await isOfSession(redis, dead)) ? `\n  ${sessionsTask}` : '';
+  return `${id}  ${task_id || 'unnamed'}  ${at}  ${tried}  ${where}\n  ${code}: ${error}${hint}`;
 }
 
 async function show(service: Service, [id = '']: string[]): Promise<void> {
   const [dead] = await find(service, id);
   if (dead === undefined) return;
-  console.log(describeDead(dead));
+  console.log(await describeDead(service.redis, dead));
   if (dead.incomplete === true) console.log('  what follows is only a part of what was pushed');
   console.log(dead.raw);
 }

@@ -47,14 +47,17 @@ export function grown(before: State, after: State): string[] {
 
 export interface Soaked {
   readonly rounds: number;
+  /** Of the API. */
+  readonly restarts: number;
   readonly before: State;
   readonly after: State;
   readonly grown: readonly string[];
 }
 
 /**
- * Mixed sessions, tasks, cancels and killed workers for so many seconds, on a service of its own
- * whose devices are simulated; then everything must return to what it was after the first rounds.
+ * Mixed sessions, tasks, cancels, killed workers and a restart of the API at half time, for so many
+ * seconds, on a service of its own whose devices are simulated; then everything must return to what
+ * it was after the first rounds.
  */
 export async function soak(
   { seconds, sessions }: { readonly seconds: number; readonly sessions: number },
@@ -84,16 +87,45 @@ export async function soak(
     const before = await settled();
     say(`before: ${JSON.stringify(before)}`);
     const end = performance.now() + 1000 * seconds;
+    const half = end - 500 * seconds;
     let rounds = 0;
-    while (performance.now() < end) {
+    let restarts = 0;
+    while (performance.now() < end || restarts === 0) {
+      if (restarts === 0 && performance.now() >= half) {
+        say(`${rounds} rounds, then another API process`);
+        await restartApi(service);
+        restarts++;
+      }
       await round(service, sessions, rounds++);
       if (rounds % 10 === 0) say(`${rounds} rounds: ${JSON.stringify(await look())}`);
     }
     const after = await settled(before);
     say(`after: ${JSON.stringify(after)}`);
-    return { rounds, before, after, grown: grown(before, after) };
+    return { rounds, restarts, before, after, grown: grown(before, after) };
   } finally {
     await service.stop();
+  }
+}
+
+/** Stops the API while a session has a video made; what it leaves is for the one that follows. */
+async function restartApi(service: Service): Promise<void> {
+  const { url, pids } = service;
+  const client = await openSession(url, 'video');
+  client.send({ event: 'text_message', data: { text: 'Hello.' } });
+  await nextOf(client, 'task_submitted');
+  process.kill(pids.api!, 'SIGTERM');
+  await client.closed;
+  const deadline = Date.now() + settleMs;
+  const isBack = () =>
+    service.pids.api !== undefined && service.pids.api !== pids.api
+      ? fetch(`${url}/readyz`).then(
+          ({ ok }) => ok,
+          () => false,
+        )
+      : false;
+  while (!(await isBack())) {
+    if (Date.now() > deadline) throw new Error('no API process took the place of the stopped one');
+    await sleep(100);
   }
 }
 

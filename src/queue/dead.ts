@@ -77,6 +77,18 @@ export async function findDead(redis: Redis, config: Config, id: string): Promis
   throw new CodedError('NOT_FOUND', `no dead task is "${id.slice(0, 200)}": list them anew`);
 }
 
+/**
+ * Whether the server queued it for a session. The files of that are the session's: deleted with it,
+ * and until then for no task but the one that was queued. Known as long as the task's state is kept.
+ */
+export async function isOfSession(redis: Redis, { task_id, raw }: DeadTask): Promise<boolean> {
+  const [queued, asked] = await Promise.all([
+    redis.hget(keys.state(task_id), 'raw'),
+    redis.exists(keys.request(task_id)),
+  ]);
+  return queued === raw && asked === 0;
+}
+
 const foreign = {
   ...{ task_id: '', code: 'INTERNAL', error: 'this is no entry of this server', at: '' },
   incomplete: true,

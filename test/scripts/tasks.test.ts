@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import t from 'tap';
 import { childEnvironment } from '../../src/config.js';
@@ -7,11 +8,13 @@ import { createLog } from '../../src/log.js';
 import { Recovery } from '../../src/queue/recovery.js';
 import { connectRedis } from '../../src/queue/redis.js';
 import { projectRoot } from '../../src/paths.js';
+import { Tasks } from '../../src/task/tasks.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { startRedis, taskJson } from '../helpers/redis.js';
 import { openWorker, takeAndClaim } from '../helpers/tasks.js';
 
 const program = join(projectRoot, 'dist', 'scripts', 'tasks.js');
+const fileIds = { refImageId: randomUUID(), audioId: randomUUID() };
 const queueName = 'task_queue_gpu_0';
 
 void t.test('dead tasks are inspected, queued again as they were, and dropped', async (t) => {
@@ -91,6 +94,23 @@ void t.test('dead tasks are inspected, queued again as they were, and dropped', 
   t.match(await tasks('dead list'), { code: 0, out: 'no task is dead\n' });
   t.match(await tasks('dead show poison'), { code: 1, complaint: /NOT_FOUND: .*"poison"/ });
   t.match(await tasks('dead requeue poison x'), { code: 2, complaint: /dead requeue ID/ });
+
+  await t.test('of a session, it is said that its files serve no other task', async (t) => {
+    const subscriber = connectRedis(config, createLog('silent'));
+    t.teardown(() => subscriber.disconnect());
+    const server = new Tasks(connection, subscriber, config, createLog('silent'));
+    t.teardown(() => server.stop());
+    await server.submit({ ...fileIds, taskId: 'said', sessionId: 's' });
+    for (let i = 0; i < 2; i++) await crash();
+    await client.rpush(queueName, taskJson('pushed'));
+    for (let i = 0; i < 2; i++) await crash();
+    const told = /^\w{12} {2}said .*\n.*\n {2}of a session, .* with TASK_FILE_NOT_FOUND$/m;
+    const { out } = await tasks('dead list');
+    t.match(out, told);
+    t.match(out, /^\w{12} {2}pushed /m);
+    t.equal(out.match(/of a session/g)?.length, 1, 'not of the other');
+    t.match((await tasks('dead show said')).out, told);
+  });
 
   await t.test('without a named Redis, that of the running service is asked', async (t) => {
     const nowhere = await tasks('queues', {
