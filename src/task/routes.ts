@@ -95,12 +95,11 @@ export const taskRoutes: FastifyPluginAsyncTypebox<
     },
     async (request, reply) => {
       const visiting = await visitor(request);
-      const { taskId, gpuId, position, seed } = await renders.create(
+      const { taskId, position, seed } = await renders.create(
         visiting,
         request.body,
         gone(reply, closing.signal),
       );
-      request.log.info({ task: taskId, gpu: gpuId, user: visiting.user?.id }, 'task queued');
       return reply.code(202).send({ success: true as const, task_id: taskId, position, seed });
     },
   );

@@ -135,7 +135,9 @@ export class Tasks {
       const gpu = await this.#push(taskId, task, raw, signal);
       if (gpu !== undefined) {
         const { gpuId: device, position } = gpu;
-        this.#log.info({ task: taskId, session: task.sessionId, device, position }, 'task queued');
+        const { sessionId: session, owner } = task;
+        const user = owner?.startsWith('user:') === true ? owner.slice(5) : undefined;
+        this.#log.info({ task: taskId, session, user, device, position }, 'task queued');
         return { taskId, ...gpu };
       }
       const left = deadline - Date.now();

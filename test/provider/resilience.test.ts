@@ -4,6 +4,7 @@ import { mock } from 'node:test';
 import t, { type Test } from 'tap';
 import { CodedError } from '../../src/errors.js';
 import { createLog } from '../../src/log.js';
+import { meters } from '../../src/observe/meters.js';
 import {
   type Tuning,
   isRetryable,
@@ -20,6 +21,12 @@ function clock(t: Test, api: 'Date' | 'setTimeout'): void {
 }
 
 const log = createLog('silent');
+/** 1 while a service gets no calls. */
+async function circuitOf(service: string): Promise<number | undefined> {
+  const { values } = await meters.circuitOpen.get();
+  return values.find(({ labels }) => labels.service === service)?.value;
+}
+
 const never = new AbortController().signal;
 const overloaded = () => retryable(new CodedError('ASR_UNAVAILABLE', 'overloaded'));
 const refused = () => new CodedError('ASR_FAILED', 'the audio is no audio');
@@ -142,6 +149,7 @@ void t.test('a service that keeps failing gets a rest, then one call that tries'
   t.match(open.message, /failed 3 times in a row/);
   t.equal(down.calls.length, 3, 'the open circuit calls nobody');
   t.equal(isRetryable(open), false);
+  t.equal(await circuitOf('asr:test'), 1, 'which is told');
 
   mock.timers.tick(openMs);
   await refusal(one.run(down.work, never));
@@ -157,6 +165,7 @@ void t.test('a service that keeps failing gets a rest, then one call that tries'
   finish('words');
   t.equal(await trying, 'words');
   t.equal(await one.run(async () => 'more words', never), 'more words');
+  t.equal(await circuitOf('asr:test'), 0);
 });
 
 void t.test('only the service is counted, neither refusals nor callers who leave', async (t) => {

@@ -241,6 +241,8 @@ void t.test('watch', async (t) => {
     await until(() => all.every(({ told }) => told.length === 2), 'its progress');
     t.match(await client.hget(keys.state(taskId), 'raw'), taskId, "its entry is the server's own");
     await say('inference', 10);
+    const completed = async () => Number(await client.hget(keys.totals, 'ended:completed'));
+    const before = await completed();
     await say('completed', 100, { video_file_id: 'video' });
     await say('completed', 100, { video_file_id: 'another' });
     await until(() => all.every(({ told }) => isOver(told)), 'its end');
@@ -252,6 +254,7 @@ void t.test('watch', async (t) => {
       ]);
       t.equal(told.length, 3);
     }
+    t.equal((await completed()) - before, 1, 'however many servers heard it');
     t.equal(await tasks.cancel(taskId), 'ended');
     t.match(await tasks.result(waiting.taskId), { status: 'queued' }, 'it waits: nobody has it');
   });

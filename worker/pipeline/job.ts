@@ -86,8 +86,9 @@ export async function runJob(claim: Claim, context: JobContext): Promise<CodedEr
     const videoId = await transfers.upload(path, 'video.mp4', claim.videoId);
     clock.leave();
     await reporter.close();
-    const { frames, seconds: videoSeconds } = made;
-    const came = { frames: String(frames), video_seconds: videoSeconds.toFixed(3) };
+    const { frames } = made;
+    const videoSeconds = Number(made.seconds.toFixed(3));
+    const came = { frames: String(frames), video_seconds: String(videoSeconds) };
     if (await queue.complete(claim, videoId, { ...clock.facts(), ...came })) {
       const { attempt } = claim;
       const seconds = clock.seconds();

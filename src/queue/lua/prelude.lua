@@ -99,16 +99,24 @@ local function count_end_of(state)
   count_end(known)
 end
 
+-- Whether the fields of an update say that the task is over.
+local function is_end(fields)
+  for i = 1, #fields, 2 do
+    if fields[i] == 'status' then return is_terminal(fields[i + 1]) end
+  end
+  return false
+end
+
 -- `message` is a JSON object; it gets the number of the attempt and a growing `seq`. Whatever ends
 -- a task comes through here with its last message, once, and is counted.
 local function record(state, state_ms, message, fields)
-  local was_over = is_terminal(redis.call('HGET', state, 'status'))
+  local ends = is_end(fields) and not is_terminal(redis.call('HGET', state, 'status'))
   local seq = redis.call('HINCRBY', state, 'seq', 1)
   local attempt = redis.call('HGET', state, 'attempts') or '0'
   local full = string.sub(message, 1, -2) .. ',"attempt":' .. attempt .. ',"seq":' .. seq .. '}'
   redis.call('HSET', state, 'last', full, unpack(fields))
   redis.call('PEXPIRE', state, state_ms)
-  if not was_over and is_terminal(redis.call('HGET', state, 'status')) then count_end_of(state) end
+  if ends then count_end_of(state) end
   return full
 end
 

@@ -4,7 +4,8 @@ import type { User } from '../../store/schema.js';
 import type { Mode } from '../events.js';
 
 /** Why a session ended; `stopped` by its client. */
-export type EndReason = 'stopped' | 'goodbye' | 'lost' | 'revoked' | 'server_stopping';
+const reasons = ['stopped', 'goodbye', 'lost', 'revoked', 'server_stopping'] as const;
+export type EndReason = (typeof reasons)[number];
 
 interface Counted {
   readonly mode: Mode;
@@ -13,10 +14,19 @@ interface Counted {
 }
 
 /** Only life-echo writes. */
-const labelsOf = ({ mode }: Counted) => ({
+const labelsOf = ({ mode }: Pick<Counted, 'mode'>) => ({
   dialect: mode === 'text' ? 'life-echo' : 'echomimic',
   mode,
 });
+
+// A series that appears together with its first event hides that event from Prometheus.
+for (const mode of ['voice', 'video', 'text'] as const) {
+  const labels = labelsOf({ mode });
+  meters.sessionsOpen.inc(labels, 0);
+  meters.sessionsOpened.inc(labels, 0);
+  for (const reason of reasons) meters.sessionsClosed.inc({ ...labels, reason }, 0);
+  for (const outcome of ['done', 'failed', 'cut']) meters.turns.inc({ mode, outcome }, 0);
+}
 
 export function countStart(log: Log, session: string, counted: Counted): void {
   meters.sessionsOpen.inc(labelsOf(counted));
