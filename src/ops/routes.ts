@@ -185,11 +185,21 @@ const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
 
 type DeviceJson = Static<typeof schema.statusAnswer>['devices'][number];
 
-function deviceJson({ id, queue, status, info, running, waiting, dead }: DeviceQueue): DeviceJson {
+function deviceJson({
+  id,
+  queue,
+  status,
+  info,
+  running,
+  waiting,
+  next,
+  dead,
+}: DeviceQueue): DeviceJson {
   const [task] = running;
   const isLive = status === 'idle' || status === 'busy';
   return {
     ...{ id, queue, queue_length: waiting, dead },
+    waiting_tasks: next.map((id) => id ?? ''),
     kind: info?.simulated === true ? 'sim' : (info?.provider ?? 'unknown'),
     status: isLive ? status : 'none',
     ...defined({ name: info?.model, worker: task?.worker ?? info?.worker }),

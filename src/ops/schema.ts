@@ -27,6 +27,8 @@ const device = Type.Object({
   /** Percent of the running task. */
   progress: optional(Type.Number()),
   queue_length: count,
+  /** The first of its queue; empty for an entry that names no task. */
+  waiting_tasks: Type.Array(text, { maxItems: 20 }),
   dead: count,
 });
 

@@ -24,9 +24,14 @@ export interface DeviceQueue {
   readonly status: string | undefined;
   readonly info: DeviceInfo | undefined;
   readonly waiting: number;
+  /** The first that wait; undefined for an entry that names no task. */
+  readonly next: readonly (string | undefined)[];
   readonly dead: number;
   readonly running: readonly RunningTask[];
 }
+
+/** How many of a queue's tasks are named. */
+const mostNext = 20;
 
 /** The devices that have a worker, or anything in their queue, by id. */
 export async function queueOverview(redis: Redis, config: Config): Promise<DeviceQueue[]> {
@@ -35,18 +40,22 @@ export async function queueOverview(redis: Redis, config: Config): Promise<Devic
   for (const id of ids) {
     const queue = keys.queue(config, id);
     reading.get(keys.gpuStatus(id)).get(keys.gpuInfo(id));
-    reading.llen(queue).llen(keys.dead(queue));
+    reading
+      .llen(queue)
+      .llen(keys.dead(queue))
+      .lrange(queue, 0, mostNext - 1);
   }
   // A key of such a name that is something else has nothing to tell.
   const values = ((await reading.exec()) ?? []).map(([error, value]) => (error ? null : value));
   const devices = ids.map((id, i) => {
-    const [status, info, waiting, dead] = values.slice(4 * i, 4 * i + 4);
+    const [status, info, waiting, dead, next] = values.slice(5 * i, 5 * i + 5);
     const queue = keys.queue(config, id);
     return {
       ...{ id, queue, running: running.get(queue) ?? [] },
       status: typeof status === 'string' ? status : undefined,
       info: typeof info === 'string' ? readDevice(info) : undefined,
       waiting: Number(waiting ?? 0),
+      next: Array.isArray(next) ? next.map((raw) => readEntry(String(raw)).taskId) : [],
       dead: Number(dead ?? 0),
     };
   });
