@@ -8,7 +8,7 @@ import { Progress } from '../parts/progress.js';
 import { localUrl } from '../server.js';
 import type { Render, Reply, Said } from './entries.js';
 import { textOf } from './entries.js';
-import { secondsLeft } from './remaining.js';
+import { secondsLeft } from '../remaining.js';
 import type { Talk } from './talk.js';
 
 /** How near to the end one has to be to be kept there. */

@@ -48,6 +48,11 @@ export const errors = {
     DIALOGUE_FAILED: 'The service that answers failed. Please try again.',
     DIALOGUE_UNAVAILABLE: 'The service that answers is away.',
     PROVIDER_TIMEOUT: 'A service took too long to answer. Please try again.',
+    TASK_FILE_NOT_FOUND:
+      'The files are not there any more. Please choose the picture and the recording again.',
+    TASK_FILE_WRONG_TYPE: 'This kind of file cannot be used here.',
+    TASK_NOT_FOUND: 'The server knows nothing of this video any more.',
+    TASK_CANCELLED: 'The video was cancelled.',
     TASK_QUEUE_FULL: 'Too many videos wait on this server.',
     TASK_STALLED: 'The video made no progress and was given up. Please try again.',
     TASK_ATTEMPTS_EXHAUSTED: 'The video failed several times. Try another portrait or recording.',
