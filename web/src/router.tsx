@@ -8,7 +8,7 @@ addEventListener('popstate', () => (path.value = location.pathname));
 
 export function navigate(to: string): void {
   if (to === path.value) return;
-  history.pushState('ours', '', to);
+  history.pushState(null, '', to);
   path.value = to;
   scrollTo(0, 0);
 }

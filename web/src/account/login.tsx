@@ -8,6 +8,10 @@ import { Field, Segments } from '../parts/field.js';
 import { Notice } from '../parts/notice.js';
 import { account, info, server } from '../server.js';
 
+/** Failures that a login may mend. */
+export const isLoginFailure = ({ code }: Failure): boolean =>
+  ['UNAUTHORIZED', 'TOKEN_INVALID', 'TOKEN_EXPIRED'].includes(code);
+
 /** What waits for a login, with why it is needed; undefined while nothing does. */
 const wanted = signal<{ why: string | undefined; done: (isIn: boolean) => void } | undefined>();
 

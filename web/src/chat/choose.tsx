@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { askLogin } from '../account/login.js';
+import { askLogin, isLoginFailure } from '../account/login.js';
 import { type Failure, describe, failureOf } from '../failure.js';
 import { t } from '../i18n/index.js';
 import { newId } from '../new-id.js';
@@ -20,8 +20,6 @@ type Mode = Setup['mode'];
 const mode = stored<Mode>('mode', 'video', oneOf<Mode>('voice', 'video'));
 const keeps = stored('keeps', true, oneOf(true, false));
 
-const loginCodes = ['UNAUTHORIZED', 'TOKEN_INVALID', 'TOKEN_EXPIRED'];
-
 /** Who to talk to, and how. */
 export function Choose() {
   const { chat, common } = t();
@@ -40,7 +38,7 @@ export function Choose() {
       await begin({ ...setup, mode: mode.peek() });
     } catch (error) {
       const why = failureOf(error);
-      if (!loginCodes.includes(why.code)) return setFailure(why);
+      if (!isLoginFailure(why)) return setFailure(why);
       if (await askLogin(chat.loginToTalk)) await start(setup);
     }
   };
@@ -112,6 +110,7 @@ export function Choose() {
               <Button onClick={() => pending.end()}>{common.cancel}</Button>
             )}
           </div>
+          {info.value?.api_token === true && <Notice kind="info">{chat.apiToken}</Notice>}
           {why && <Notice kind="info">{describe(why)}</Notice>}
         </div>
       </form>

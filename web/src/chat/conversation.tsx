@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { describe } from '../failure.js';
+import { askLogin, isLoginFailure } from '../account/login.js';
+import { describe, failureOf } from '../failure.js';
 import { t } from '../i18n/index.js';
 import { Button } from '../parts/button.js';
 import { Notice } from '../parts/notice.js';
@@ -30,6 +31,7 @@ export function Conversation({ talk }: { talk: Talk }) {
   });
 
   const record = async () => {
+    if (talk.line.peek().state === 'closed') return;
     // Who begins to speak wants to be heard.
     talk.interrupt();
     const recording = await recorder.record(info.value?.max_audio_seconds ?? recordingSeconds);
@@ -37,8 +39,10 @@ export function Conversation({ talk }: { talk: Talk }) {
   };
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
-      const { key, target, ctrlKey, altKey, metaKey, repeat } = event;
-      if (key === 'Escape' && document.querySelector('dialog[open]') === null) {
+      const { key, target, ctrlKey, altKey, metaKey, repeat, isComposing } = event;
+      // There it closes a window, or leaves an input method.
+      const isTaken = isComposing || document.querySelector('dialog[open], :popover-open') !== null;
+      if (key === 'Escape' && !isTaken) {
         if (recorder.state.peek() === 'recording') recorder.cancel();
         else talk.interrupt();
       }
@@ -94,12 +98,15 @@ function Line({ talk }: { talk: Talk }) {
     return <Notice kind="info">{chat.reconnecting + reason}</Notice>;
   }
   if (state === 'closed') {
-    const again = () => void begin(talk.setup).catch(() => undefined);
+    const again = async () => {
+      if (failure !== undefined && isLoginFailure(failure) && !(await askLogin())) return;
+      await begin(talk.setup).catch((error: unknown) => (talk.failure.value = failureOf(error)));
+    };
     return (
       <Notice
         actions={
           <span class="row">
-            <Button look="main" onClick={again}>
+            <Button look="main" onClick={() => void again()}>
               {chat.beginAgain}
             </Button>
             <Button onClick={leave}>{chat.chooseAnother}</Button>

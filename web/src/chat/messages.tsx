@@ -38,28 +38,50 @@ export function Messages({ talk }: { talk: Talk }) {
     return () => observer.disconnect();
   }, []);
   return (
-    <div
-      ref={log}
-      class="messages"
-      role="log"
-      aria-label={chat.said}
-      tabIndex={0}
-      onScroll={({ currentTarget: { scrollHeight, scrollTop, clientHeight } }) => {
-        isAtEnd.current = scrollHeight - scrollTop - clientHeight < nearPixels;
-      }}
-    >
-      {entries.length === 0 && (
-        <p class="opening">{talk.setup.greeting ?? chat.opening(talk.setup.name)}</p>
-      )}
-      {entries.map((entry) =>
-        entry.kind === 'said' ? (
-          <SaidBubble key={entry.id} said={entry} talk={talk} />
-        ) : (
-          <ReplyBubble key={entry.id} reply={entry} talk={talk} />
-        ),
-      )}
-    </div>
+    <>
+      <Spoken talk={talk} />
+      <div
+        ref={log}
+        class="messages"
+        role="log"
+        aria-label={chat.said}
+        tabIndex={0}
+        onScroll={({ currentTarget: { scrollHeight, scrollTop, clientHeight } }) => {
+          isAtEnd.current = scrollHeight - scrollTop - clientHeight < nearPixels;
+        }}
+      >
+        {entries.length === 0 && (
+          <p class="opening">{talk.setup.greeting ?? chat.opening(talk.setup.name)}</p>
+        )}
+        {entries.map((entry) =>
+          entry.kind === 'said' ? (
+            <SaidBubble key={entry.id} said={entry} talk={talk} />
+          ) : (
+            <ReplyBubble key={entry.id} reply={entry} talk={talk} />
+          ),
+        )}
+      </div>
+    </>
   );
+}
+
+/** Read out where nothing new is written: the stages of a video, and its end. */
+function Spoken({ talk }: { talk: Talk }) {
+  const { chat } = t();
+  const last = talk.entries.value.findLast((entry) => entry.kind === 'reply');
+  const text =
+    last?.render !== undefined ? stageOf(last.render) : last?.videoUrl && chat.videoReady;
+  return (
+    <p class="visually-hidden" role="status">
+      {text}
+    </p>
+  );
+}
+
+function stageOf({ status, position }: Render): string {
+  const { chat } = t();
+  if (status === 'queued' && position !== undefined) return chat.queued(position);
+  return (chat.stages as Record<string, string>)[status] ?? chat.stages.processing;
 }
 
 function SaidBubble({ said, talk }: { said: Said; talk: Talk }) {
@@ -139,19 +161,15 @@ function ReplyBubble({ reply, talk }: { reply: Reply; talk: Talk }) {
   );
 }
 
-/** Where the video stands; its stages are read out, not each percent. */
+/** Where the video stands; not each percent is read out. */
 function RenderProgress({ render }: { render: Render }) {
   const { chat } = t();
-  const { status, percentage, position } = render;
+  const { status, percentage } = render;
   const left = secondsLeft(render);
-  const stage =
-    status === 'queued' && position !== undefined
-      ? chat.queued(position)
-      : ((chat.stages as Record<string, string>)[status] ?? chat.stages.processing);
   return (
     <div aria-live="off">
       <Progress
-        label={stage}
+        label={stageOf(render)}
         value={status === 'queued' ? undefined : percentage}
         detail={
           status === 'queued'

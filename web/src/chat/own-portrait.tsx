@@ -60,8 +60,7 @@ export function OwnPortrait({
         onProgress: (done, total) => setSent((100 * done) / total),
       });
       if (!isKept) {
-        // The conversation shows the picture of this page: the server's belongs to its session.
-        const imageUrl = URL.createObjectURL(file);
+        const imageUrl = server.fileUrl(file_id);
         onReady({ name: chat.ownName, imageUrl, imageId: file_id });
         return;
       }

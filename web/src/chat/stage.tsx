@@ -2,6 +2,7 @@ import type { RefObject } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { locale, t } from '../i18n/index.js';
 import { Button } from '../parts/button.js';
+import { Icon } from '../parts/icon.js';
 import { localUrl } from '../server.js';
 import { captionsOf } from './captions.js';
 import type { Reply } from './entries.js';
@@ -38,10 +39,14 @@ export function Stage({
   return (
     <section class="stage" aria-label={chat.portrait}>
       <div class={`portrait is-${mood}`}>
-        {shown?.videoUrl === undefined ? (
-          <img src={localUrl(imageUrl)} alt={chat.portraitOf(name)} />
-        ) : (
+        {shown?.videoUrl !== undefined ? (
           <Video talk={talk} reply={shown} url={localUrl(shown.videoUrl)} key={shown.videoUrl} />
+        ) : imageUrl === '' ? (
+          <span class="portrait-blank">
+            <Icon name="person" />
+          </span>
+        ) : (
+          <img src={localUrl(imageUrl)} alt={chat.portraitOf(name)} />
         )}
         {mood !== 'waiting' && shown === undefined && (
           <p class="mood">

@@ -6,7 +6,7 @@ import {
   type SessionState,
 } from '../../../src/client/index.js';
 import { type Failure, failureOf } from '../failure.js';
-import { server } from '../server.js';
+import { info, server } from '../server.js';
 import { oneOf, stored } from '../stored.js';
 import {
   type Entry,
@@ -81,7 +81,10 @@ export class Talk {
   async sayFile(file: Blob): Promise<void> {
     const name = file instanceof File ? file.name : undefined;
     const id = this.#say({ how: 'speech', text: '', name, state: 'sending', sent: 0 });
+    const { audio = Infinity, video = Infinity } = info.peek()?.max_bytes ?? {};
     try {
+      // Sent all the same, it would only be cut off.
+      if (file.size > Math.max(audio, video)) throw new ApiError('FILE_TOO_LARGE', '');
       const { file_id } = await server.upload(file, {
         onProgress: (sent, total) => this.#change(id, { sent: (100 * sent) / total }),
       });

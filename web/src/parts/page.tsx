@@ -2,6 +2,8 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { t } from '../i18n/index.js';
 
+let hasBegun = false;
+
 /** A page with its one heading, which gets the focus when the page is opened from another one. */
 export function Page({
   title,
@@ -19,7 +21,9 @@ export function Page({
     document.title = `${title} · ${t().common.brand}`;
   }, [title]);
   useEffect(() => {
-    if (history.state === 'ours') heading.current?.focus();
+    // The browser itself begins with the first page.
+    if (hasBegun) heading.current?.focus();
+    hasBegun = true;
   }, []);
   return (
     <div class={wide ? 'page page-wide' : 'page'}>
