@@ -6,11 +6,14 @@ import { gpus } from '../../native/index.js';
 import { loadConfig } from '../../src/config.js';
 import { createLog } from '../../src/log.js';
 import { projectRoot } from '../../src/paths.js';
+import { connectRedis } from '../../src/queue/redis.js';
+import type { DeviceInfo } from '../../src/task/device.js';
+import { Tasks } from '../../src/task/tasks.js';
 import { Supervisor, visibleDevices } from '../../worker/supervisor.js';
 import { temporaryFolder } from '../helpers/app.js';
 import { until } from '../helpers/redis.js';
 import { picture, tone } from '../helpers/samples.js';
-import { Service, ownSettings } from '../helpers/stack.js';
+import { Service, isGone, ownSettings } from '../helpers/stack.js';
 
 t.setTimeout(120_000);
 
@@ -70,6 +73,75 @@ void t.test('workers alone serve an API that has none', async (t) => {
   workers.child.kill('SIGINT');
   t.equal(await workers.ended, 0, workers.output());
   t.same(await service.client.keys('gpu_status:*'), [], 'they are gone, and seen to be');
+});
+
+void t.test('one of two hosts dies whole, and the other does its tasks', async (t) => {
+  const service = await Service.start(t, { ...(await ownSettings(t)), WORKER_DEVICES: 'none' });
+  const { config } = service.stack;
+  /** `die` ends its supervisor and workers at once, as a power failure does. */
+  const startHost = async (firstId: number) => {
+    const child = spawn(process.execPath, [join(projectRoot, 'dist', 'scripts', 'workers.js')], {
+      env: {
+        ...process.env,
+        ...{ LOG_LEVEL: 'silent', SIM_FRAME_MS: '100', WORKER_DEVICES: 'sim:2' },
+        ...{ REDIS_HOST: config.redis.host, REDIS_PORT: String(config.redis.port) },
+        ...{ BASE_URL: service.url, TASK_LEASE_SECONDS: '3' },
+        ...{ DATA_DIR: await temporaryFolder(t), WORKER_FIRST_ID: String(firstId) },
+      },
+    });
+    const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+    const pids = [child.pid as number];
+    const die = () => {
+      for (const pid of pids.splice(0)) if (!isGone(pid)) process.kill(pid, 'SIGKILL');
+    };
+    t.teardown(die);
+    let text = '';
+    child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    await until(() => text.includes('Ctrl-C stops'), `host ${firstId}`, 60_000);
+    for (const gpu of [firstId, firstId + 1]) {
+      const info = JSON.parse((await service.client.get(`gpu_info:${gpu}`)) ?? '{}') as DeviceInfo;
+      pids.push(Number(/-(\d+)-[0-9a-f]+$/.exec(info.worker)?.[1]));
+    }
+    return { child, die, ended };
+  };
+  const [doomed, other] = await Promise.all([startHost(0), startHost(2)]);
+  const log = createLog('silent');
+  const [redis, subscriber] = [connectRedis(config, log), connectRedis(config, log)];
+  const tasks = new Tasks(redis, subscriber, config, log);
+  t.teardown(() => {
+    tasks.stop();
+    redis.disconnect();
+    subscriber.disconnect();
+  });
+  await tasks.start();
+  const refImageId = await service.upload(await picture());
+  const audioId = await service.upload(tone(0.5));
+  const ids = Array.from({ length: 8 }, (_, i) => `task-${i}`);
+  const gpus = new Map<string, number>();
+  for (const taskId of ids) {
+    const { gpuId } = await tasks.submit({ taskId, sessionId: 's', refImageId, audioId });
+    gpus.set(taskId, gpuId);
+    tasks.watch(taskId, () => undefined);
+  }
+  t.same(new Set(gpus.values()), new Set([0, 1, 2, 3]), 'they spread over both');
+  const begun = (id: string) => service.of(id).some(({ status }) => status === 'inference');
+  await until(() => ids.some((id) => (gpus.get(id) as number) < 2 && begun(id)), 'work there');
+  doomed.die();
+
+  const moved: string[] = [];
+  for (const id of ids) {
+    t.match(await service.end(id), { status: 'completed' }, id);
+    t.equal(service.of(id).filter(({ status }) => status === 'completed').length, 1);
+    const gpu = Number(await service.client.hget(`task:${id}`, 'gpu'));
+    if (gpu >= 2 && (gpus.get(id) as number) < 2) moved.push(id);
+  }
+  t.ok(moved.length >= 2, 'what waited there at least');
+  const attempts = await Promise.all(
+    moved.map((id) => service.client.hget(`task:${id}`, 'attempts')),
+  );
+  t.ok(attempts.includes('2'), 'and what had begun there began again');
+  other.child.kill('SIGINT');
+  t.equal(await other.ended, 0);
 });
 
 void t.test('without a list, what the engine can use is taken, and the log says why', async (t) => {
