@@ -58,4 +58,11 @@ export default tseslint.config(
       },
     },
   },
+  {
+    // They run alone, without what the project offers.
+    files: ['docs/examples/*.mjs'],
+    languageOptions: {
+      globals: { FormData: 'readonly', TextDecoderStream: 'readonly', WebSocket: 'readonly' },
+    },
+  },
 );

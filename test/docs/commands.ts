@@ -27,6 +27,7 @@ export const notHere: [pattern: RegExp, why: string][] = [
 
 /** What stands for the reader's own names and files, and for measurements that take long. */
 export const replaced: Record<string, [what: string, value: string][]> = {
+  'docs/clients.md': [['127.0.0.1:3000 node', '$ADDRESS node']],
   'docs/performance.md': [
     ['bench -- first-audio', 'bench -- first-audio --turns 2 --warm-up 1'],
     ['bench -- idle-sessions', 'bench -- idle-sessions --counts 10,20'],
