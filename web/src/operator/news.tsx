@@ -1,7 +1,11 @@
 import { signal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
 import { type Failure, describe, failureOf } from '../failure.js';
 import { Notice } from '../parts/notice.js';
 import { refresh } from './watch.js';
+
+/** How long it is said that something was done. */
+const shownMs = 8000;
 
 const done = signal('');
 const problem = signal<Failure | undefined>();
@@ -20,10 +24,15 @@ export async function act(work: () => Promise<unknown>, words: string): Promise<
 }
 
 export function News() {
+  const text = done.value;
+  useEffect(() => {
+    const timer = setTimeout(() => (done.value = ''), shownMs);
+    return () => clearTimeout(timer);
+  }, [text]);
   return (
     <>
-      <p class={done.value === '' ? 'visually-hidden' : 'operator-news'} role="status">
-        {done.value}
+      <p class={text === '' ? 'visually-hidden' : 'operator-news'} role="status">
+        {text}
       </p>
       {problem.value && (
         <Notice onClose={() => (problem.value = undefined)}>{describe(problem.value)}</Notice>
