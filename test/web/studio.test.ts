@@ -6,7 +6,7 @@ import { projectRoot } from '../../src/paths.js';
 import { TestBrowser, axe, picture as screenshot } from '../helpers/browser.js';
 import { tone } from '../helpers/samples.js';
 import { Service, ownSettings } from '../helpers/stack.js';
-import { until } from '../helpers/until.js';
+import { taskJson, until } from '../helpers/redis.js';
 
 const portraitFile = join(projectRoot, 'weights', 'bundled', 'samples', 'portrait.png');
 const speech = (seconds: number) => ({
@@ -131,6 +131,11 @@ t.test('what goes wrong, and how it is said', async (t) => {
   await render(page).click();
   await says(/files are not there any more/i);
   await page.getByText('A portrait and a recording are needed.').waitFor();
+});
+
+t.test('a size that the model of a worker does not take', async (t) => {
+  await service.push(taskJson('large', { size: 512 }));
+  t.match(await service.end('large'), { code: 'TASK_INVALID', error: /64 to 128, not 512/ });
 });
 
 t.test('a page that is left in the middle, a task that is cancelled', async (t) => {
