@@ -277,7 +277,10 @@ void t.test('the typed client stays with a task while the API is restarted', asy
   const after = await tasks.watch(created.task_id, () => t.fail('nothing is new'), { after: 3 });
   t.match(after, { status: 'completed' });
   t.match(await tasks.cancel(created.task_id), { outcome: 'ended' });
-  await t.rejects(tasks.watch(videoId, () => undefined), { code: 'TASK_NOT_FOUND', status: 404 });
+  await t.rejects(
+    tasks.watch(videoId, () => undefined),
+    { code: 'TASK_NOT_FOUND', status: 404 },
+  );
 });
 
 void t.test('a client that goes away, and a server that stops', async (t) => {

@@ -307,8 +307,7 @@ export class SessionManager {
       this.services.log.error({ err: error, session: session.id }, 'a session did not end cleanly');
     });
     this.#ends.add(ended);
-    await ended;
-    this.#ends.delete(ended);
+    await ended.finally(() => this.#ends.delete(ended));
   }
 
   async #openNew(request: OpenRequest, sink: Sink): Promise<Session> {
