@@ -10,7 +10,7 @@ import { profileText } from './profile.js';
 import type { Counts } from '../../fleet/counts.js';
 import type { FleetTimes } from '../../fleet/fleet.js';
 import { type Traits } from '../../fleet/traits.js';
-import { closeCodes } from '../socket/close.js';
+import { mayComeBack } from '../socket/close.js';
 import type { Passage } from '../socket/relay.js';
 import { Registry } from './registry.js';
 import type { SessionServices } from '../services.js';
@@ -280,8 +280,7 @@ export class SessionManager {
     if (held === undefined || !session.detach(sink)) return;
     const { graceMs } = this.services.config.sessions;
     const isGoodbye = end.code === 1000 && !end.byServer;
-    // Browsers close with 1001 when a page is left or loaded again.
-    const mayReturn = end.code === 1006 || end.code === closeCodes.goingAway || session.isBusy;
+    const mayReturn = mayComeBack(end.code) || session.isBusy;
     if (isGoodbye || !mayReturn || graceMs === 0 || this.#isStopping) {
       void this.end(session, undefined, isGoodbye ? 'goodbye' : 'lost');
       return;

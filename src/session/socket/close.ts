@@ -23,6 +23,13 @@ export const closeCodes = {
 export type CloseName = keyof typeof closeCodes;
 export type CloseCode = (typeof closeCodes)[CloseName];
 
+/** Whether a client that closed so may be back at once, with nothing being made for it. */
+export function mayComeBack(code: number): boolean {
+  const broken = 1006;
+  // Browsers say that they go away when a page is left and when it is loaded again.
+  return code === broken || code === closeCodes.goingAway;
+}
+
 const maxReasonBytes = 123;
 
 /** Cut to what a close frame can carry, never inside a character. */
