@@ -59,8 +59,7 @@ RUN node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-inst
 # --- what every image holds ---------------------------------------------------------------------
 
 FROM scratch AS app
-COPY --from=packages /app /app
-COPY LICENSE /app/
+COPY package.json package-lock.json LICENSE /app/
 COPY scripts/*.mjs /app/scripts/
 COPY src/queue/lua /app/src/queue/lua
 COPY weights/bundled/samples /app/weights/bundled/samples
@@ -76,7 +75,12 @@ WORKDIR /app
 
 # --- the API ------------------------------------------------------------------------------------
 
+FROM packages AS api-packages
+COPY scripts/files.mjs scripts/drop-engine-packages.mjs scripts/
+RUN node scripts/drop-engine-packages.mjs
+
 FROM base AS api
+COPY --from=api-packages /app/node_modules node_modules
 COPY --from=app /app ./
 ENV HOST=0.0.0.0 PORT=3000 WORKER_DEVICES=none
 USER 10001:10001
@@ -89,6 +93,7 @@ CMD ["node", "dist/src/server.js"]
 # --- workers: each container supervises one process per device -----------------------------------
 
 FROM base AS worker
+COPY --from=packages /app/node_modules node_modules
 COPY --from=app /app ./
 COPY --from=compiled /app/weights/small weights/small
 COPY --from=engine /app/build/cmake/Release build/cmake/Release
@@ -111,6 +116,7 @@ RUN apt-get update \
   && install -d -o 10001 -g 10001 /data
 COPY --from=packages /usr/local/bin/node /usr/local/bin/
 WORKDIR /app
+COPY --from=packages /app/node_modules node_modules
 COPY --from=app /app ./
 COPY --from=compiled /app/weights/small weights/small
 COPY --from=engine-cuda /app/build/cuda/Release build/cuda/Release

@@ -8,7 +8,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { isNodeNewEnough, onPath, programs } from './files.mjs';
+import { enginePackages, isNodeNewEnough, onPath, programs } from './files.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const json = process.argv.includes('--json');
@@ -20,6 +20,9 @@ const isCompiled = isInstalled && existsSync(compiled);
 const isBuilt = ['cuda/Release', 'cmake/Release', 'gyp'].some((folder) =>
   existsSync(join(root, 'build', folder, 'echomimic.node')),
 );
+
+// Who reads only the first lines has seen enough.
+process.stdout.on('error', () => process.exit(1));
 
 const checks = [];
 function report(name, level, message, fix) {
@@ -63,6 +66,10 @@ function checkPackages() {
   const fix = 'npm run setup';
   if (!isInstalled) return report('npm packages', 'fail', 'they are not installed', fix);
   const read = (...path) => JSON.parse(readFileSync(join(root, ...path), 'utf8')).packages;
+  const isDropped = (path) =>
+    process.env.WORKER_DEVICES === 'none' &&
+    enginePackages.some((name) => path.startsWith(`node_modules/${name}`)) &&
+    !existsSync(join(root, path));
   let differing;
   try {
     const installed = read('node_modules', '.package-lock.json');
@@ -73,6 +80,7 @@ function checkPackages() {
         !optional &&
         !devOptional &&
         !peer &&
+        !isDropped(path) &&
         installed[path]?.version !== version,
     );
   } catch (error) {

@@ -32,3 +32,6 @@ export const programs = [
   { anyOf: ['cmake', 'python3'], apt: ['cmake'], brew: ['cmake'] },
   { anyOf: ['make', 'ninja'], apt: ['make'], brew: ['ninja'] },
 ];
+
+/** Folders of node_modules that the engine and the face detector need, and the API never. */
+export const enginePackages = ['onnxruntime-node', '@tensorflow', '@vladmandic', 'core-js'];

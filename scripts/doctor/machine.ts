@@ -2,7 +2,6 @@ import { constants } from 'node:fs';
 import { access, stat, statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { dirname, resolve } from 'node:path';
-import { ownName } from '../../src/config-values.js';
 import { projectRoot } from '../../src/paths.js';
 import type { Check, Report } from './findings.js';
 
@@ -60,7 +59,7 @@ export const port: Check = {
     const code = await codeOfListening(host, port);
     if (code === undefined) return report.ok(`${port} of ${host} is free`);
     if (code === 'EADDRINUSE') {
-      if (await isOurs(`http://${ownName(host)}:${port}/livez`)) {
+      if (await isOurs(`http://${addressOf(host)}:${port}/livez`)) {
         return report.ok(`a server of ours answers on ${port} of ${host} already`);
       }
       return report.fail(`${port} of ${host} is taken by another program`, 'set PORT');
@@ -79,6 +78,12 @@ async function codeOfListening(host: string, port: number): Promise<string | und
     server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
     server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(undefined)));
   });
+}
+
+/** Not a name: another program may answer to localhost over the other protocol. */
+function addressOf(host: string): string {
+  const own = { '0.0.0.0': '127.0.0.1', '::': '::1' }[host] ?? host;
+  return own.includes(':') ? `[${own}]` : own;
 }
 
 async function isOurs(url: string): Promise<boolean> {
