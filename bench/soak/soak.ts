@@ -23,6 +23,8 @@ const handlesMore = 8;
 /** States of tasks end after this; the last ones have to be waited for. */
 const stateSeconds = 10;
 const settleMs = 60_000;
+/** Each of the two workers then lives long enough to be replaced without delay. */
+const killMs = 45_000;
 
 /** What grew from one state to another, for people; nothing when nothing did. */
 export function grown(before: State, after: State): string[] {
@@ -49,6 +51,8 @@ export interface Soaked {
   readonly rounds: number;
   /** Of the API. */
   readonly restarts: number;
+  /** Of workers. */
+  readonly kills: number;
   readonly before: State;
   readonly after: State;
   readonly grown: readonly string[];
@@ -83,25 +87,34 @@ export async function soak(
       }
     };
     // what is made once, and stays
-    for (let i = 0; i < 2; i++) await round(service, sessions, i);
+    for (let i = 0; i < 2; i++) await round(service, sessions);
     const before = await settled();
     say(`before: ${JSON.stringify(before)}`);
     const end = performance.now() + 1000 * seconds;
     const half = end - 500 * seconds;
     let rounds = 0;
     let restarts = 0;
+    let kills = 0;
+    let nextKill = performance.now();
     while (performance.now() < end || restarts === 0) {
       if (restarts === 0 && performance.now() >= half) {
         say(`${rounds} rounds, then another API process`);
         await restartApi(service);
         restarts++;
       }
-      await round(service, sessions, rounds++);
+      rounds++;
+      await round(service, sessions);
+      if (performance.now() >= nextKill) {
+        // a task that it works on, if any, goes to the other one
+        const pid = service.pids.workers[kills++ % 2];
+        if (pid !== undefined) process.kill(pid, 'SIGKILL');
+        nextKill += killMs;
+      }
       if (rounds % 10 === 0) say(`${rounds} rounds: ${JSON.stringify(await look())}`);
     }
     const after = await settled(before);
     say(`after: ${JSON.stringify(after)}`);
-    return { rounds, restarts, before, after, grown: grown(before, after) };
+    return { rounds, restarts, kills, before, after, grown: grown(before, after) };
   } finally {
     await service.stop();
   }
@@ -130,7 +143,7 @@ async function restartApi(service: Service): Promise<void> {
 }
 
 /** Each way to end a session and a task, by as many visitors at the same time. */
-async function round(service: Service, sessions: number, number: number): Promise<void> {
+async function round(service: Service, sessions: number): Promise<void> {
   await Promise.all(
     Array.from({ length: sessions }, async (_, i) => {
       const client = await openSession(service.url, i % visits.length === 0 ? 'voice' : 'video');
@@ -138,9 +151,6 @@ async function round(service: Service, sessions: number, number: number): Promis
       await visits[i % visits.length]!(client);
     }),
   );
-  // a task that it works on, if any, goes to the other one
-  const pid = number % 3 === 2 ? service.pids.workers[number % 2] : undefined;
-  if (pid !== undefined) process.kill(pid, 'SIGKILL');
 }
 
 const visits: readonly ((client: SocketClient) => Promise<void>)[] = [

@@ -2,9 +2,10 @@ import t from 'tap';
 import { type State, grown, soak } from '../../bench/soak/soak.js';
 
 t.test('nothing grows in a short soak', async (t) => {
-  const { rounds, restarts, grown } = await soak({ seconds: 2, sessions: 5 });
+  const { rounds, restarts, kills, grown } = await soak({ seconds: 2, sessions: 5 });
   t.ok(rounds > 0);
   t.equal(restarts, 1);
+  t.equal(kills, 1);
   t.same(grown, []);
 });
 
