@@ -74,7 +74,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     userOf: (authorization) => data.accounts.claimedUser(authorization),
     isTrusted: trustedRequests(config, redis),
   });
-  await describeHttp(app, config);
+  await describeHttp(app);
   app.setNotFoundHandler((request, reply) =>
     reply.code(404).send({
       success: false,

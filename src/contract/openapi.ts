@@ -4,7 +4,6 @@ import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
 import { type TSchema, Type } from 'typebox';
-import type { Config } from '../config.js';
 import { projectRoot } from '../paths.js';
 
 declare module 'fastify' {
@@ -38,7 +37,7 @@ const bearer = (description: string) => ({ type: 'http' as const, scheme: 'beare
  * `/openapi.json`, which describes every route that has tags, and `/docs`, its page; to be called
  * before any route is added.
  */
-export async function describeHttp(app: FastifyInstance, config: Config): Promise<void> {
+export async function describeHttp(app: FastifyInstance): Promise<void> {
   await app.register(swagger, {
     hideUntagged: true,
     convertConstToEnum: false,
@@ -52,7 +51,8 @@ export async function describeHttp(app: FastifyInstance, config: Config): Promis
           'which run over WebSocket, are described in /asyncapi.json.',
         license: { name: pack.license, identifier: pack.license },
       },
-      servers: [{ url: config.clientUrl }],
+      // whatever name of this server was asked: the page may only call its own
+      servers: [{ url: '/' }],
       tags: [
         { name: 'files', description: 'Files for and of tasks and sessions, kept for a while' },
         { name: 'tasks', description: 'Videos from a portrait and a recording' },
