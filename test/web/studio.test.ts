@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import t from 'tap';
 import { projectRoot } from '../../src/paths.js';
-import { TestBrowser, axe, picture as screenshot } from '../helpers/browser.js';
+import { findings } from '../helpers/accessibility.js';
+import { TestBrowser, picture as screenshot } from '../helpers/browser.js';
 import { tone } from '../helpers/samples.js';
 import { Service, ownSettings } from '../helpers/stack.js';
 import { taskJson, until } from '../helpers/redis.js';
@@ -37,7 +38,7 @@ const videoWidth = (page: Page) =>
 t.test('from two files to a video that is kept, shown and used again', async (t) => {
   const { page } = await browser.open(t, url);
   await page.getByText(/devices of this server are simulated/).waitFor();
-  t.same(await axe(page), [], 'before');
+  t.same(await findings(page), [], 'before');
   t.ok(await render(page).isDisabled());
   await choose(page, 1);
   await page.getByText('Settings', { exact: true }).click();
@@ -52,7 +53,7 @@ t.test('from two files to a video that is kept, shown and used again', async (t)
   await card(page).getByRole('progressbar').waitFor();
   await screenshot(page, 'studio-progress');
   await until(async () => (await videoWidth(page)) === 64, 'the video, of the size that was asked');
-  t.same(await axe(page), [], 'with a video');
+  t.same(await findings(page), [], 'with a video');
 
   await card(page).getByText('Settings', { exact: true }).click();
   t.match(await card(page).getByRole('definition').allTextContents(), ['4', /model/, '7', '64']);
@@ -149,7 +150,7 @@ t.test('a page that is left in the middle, a task that is cancelled', async (t) 
   const value = async () => Number(await bar.getAttribute('value'));
   const before = await value();
   await until(async () => (await value()) > before, 'it goes on');
-  t.same(await axe(page), [], 'on a phone');
+  t.same(await findings(page), [], 'on a phone');
   await screenshot(page, 'studio-phone');
   const wide = await page.evaluate<boolean>(
     'document.documentElement.scrollWidth > document.documentElement.clientWidth',
@@ -169,6 +170,6 @@ t.test('a recording of one’s own, in Chinese', async (t) => {
   await page.getByLabel('选择图片，或拖放到这里').setInputFiles(portraitFile);
   await page.getByRole('button', { name: '生成视频' }).click();
   await page.locator('video').waitFor();
-  t.same(await axe(page), [], 'in the dark');
+  t.same(await findings(page), [], 'in the dark');
   await screenshot(page, 'studio-zh');
 });
