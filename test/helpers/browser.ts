@@ -68,8 +68,8 @@ export class TestBrowser {
     page.on('pageerror', (error) => complain(String(error.stack ?? error)));
     t.teardown(async () => {
       await profile.close();
-      // Whatever else stands here would count as an assertion that came too late.
-      if (complaints.length > 0) t.fail(`the page complained: ${complaints.join('; ')}`);
+      // The test is over, so an assertion would come too late.
+      if (complaints.length > 0) throw new Error(`the page complained: ${complaints.join('; ')}`);
     });
     await page.goto(url);
     return { page, complaints };

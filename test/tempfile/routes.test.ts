@@ -126,7 +126,7 @@ for (const place of await places(t)) {
         `/api/tempfile/download/${noSuchId.toUpperCase()}`,
         '/api/tempfile/nothing',
         '/api/other',
-        '/',
+        '/nowhere',
       ]) {
         const response = await fetch(url + path);
         t.equal(response.status, 404, path);

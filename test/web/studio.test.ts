@@ -111,8 +111,8 @@ t.test('what goes wrong, and how it is said', async (t) => {
   await screenshot(page, 'studio-errors');
 
   await choose(page, 1);
-  await audio.setInputFiles({ ...speech(1), buffer: Buffer.from(tone(1, 16000, 0)) });
-  await page.getByText(/speech.wav/).waitFor();
+  await audio.setInputFiles(file('silence.wav', 'audio/wav', Buffer.from(tone(1, 16000, 0))));
+  await page.getByText(/silence.wav/).waitFor();
   await render(page).click();
   await card(page)
     .getByText(/recording is silent/)
