@@ -5,6 +5,8 @@ import type { Test } from 'tap';
 import { childEnvironment } from '../../src/config.js';
 import { projectRoot } from '../../src/paths.js';
 
+const stopMs = 30_000;
+
 /** What the film of a smallest clip worker says of the task it was made for. */
 export interface Stamp {
   readonly task_id: string;
@@ -40,7 +42,12 @@ export async function startSmallestClipWorker(
   const exited = once(child, 'exit');
   const stop = async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
+    // Left behind, it would hold the output of the test open for ever.
+    let isLate = false;
+    const late = setTimeout(() => (isLate = child.kill('SIGKILL')), stopMs);
     await exited;
+    clearTimeout(late);
+    if (isLate) throw new Error(`the smallest clip worker did not stop within ${stopMs} ms`);
   };
   t.teardown(stop);
   const answer = async () => {
