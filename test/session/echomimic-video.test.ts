@@ -258,8 +258,8 @@ t.test('new speech cuts the old reply; typed text waits', async (t) => {
   talker.send('text_message', { text: 'The fourth.' });
   await talker.next('task_submitted', (data) => data['turn_id'] === 4);
   talker.send('audio_stream_chunk', { chunk: 'AAAA', is_last: false, format: 'pcm' });
-  t.equal((await talker.next('reply_interrupted')).data['turn_id'], 4);
   talker.send('interrupt');
+  t.equal((await talker.next('reply_interrupted')).data['turn_id'], 4);
   const rest = Buffer.alloc(32_000).toString('base64');
   talker.send('audio_stream_chunk', { chunk: rest, is_last: true });
   await worker.setDelay(10);

@@ -368,7 +368,7 @@ export class Session implements TurnHost {
       turn.cut();
       this.#keep(turn.settle());
     }
-    if (this.#state !== 'recording') this.#cut();
+    if (this.#current !== this.#recordingTurn) this.#cut();
     for (const { number } of dropped) this.emit({ type: 'interrupted', turn: number });
   }
 
