@@ -5,6 +5,7 @@ import { projectRoot } from '../../src/paths.js';
 import { TestBrowser, picture } from '../helpers/browser.js';
 import { startLine } from '../helpers/line.js';
 import { Service, ownSettings } from '../helpers/stack.js';
+import { until } from '../helpers/until.js';
 
 // What Chromium says by itself when a request is refused, or its line breaks.
 const refused = (complaint: string) => /^Failed to load resource/.test(complaint);
@@ -98,7 +99,9 @@ t.test('a conversation: typed, spoken, stopped, refused, and loaded again', asyn
   await page.getByRole('alert').waitFor();
   // The files of the session are still there.
   await page.getByRole('button', { name: 'Show video' }).click();
-  await page.waitForFunction(`document.querySelector('.portrait video')?.videoWidth > 0`);
+  const isPlaying = () =>
+    page.evaluate(`document.querySelector('.portrait video')?.videoWidth > 0`);
+  await until(async () => (await isPlaying()) === true, 'the video is there again');
   await type(page, 'Back again.');
   await replies.nth(2).getByRole('button', { name: 'Show video' }).waitFor();
   await page.getByRole('button', { name: 'End', exact: true }).click();
