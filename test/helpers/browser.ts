@@ -58,6 +58,8 @@ export class TestBrowser {
     });
     const complaints: string[] = [];
     const page = await profile.newPage();
+    // Speech is recognised, and videos are made, beside other tests.
+    page.setDefaultTimeout(90_000);
     const complain = (what: string) => {
       if (!expected(what)) complaints.push(what);
     };
