@@ -9,6 +9,23 @@ export const textOrNull = Type.Union([Type.String(), Type.Null()]);
 export const isoTime = Type.String({ description: 'ISO 8601, UTC' });
 export const isoTimeOrNull = Type.Union([isoTime, Type.Null()]);
 
+/** Of the query of a route that answers a page of a list. */
+export const pageSearch = {
+  page: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, default: 1 })),
+  page_size: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })),
+};
+/** What its answer says besides the list. */
+export const pageMembers = {
+  page: Type.Integer(),
+  page_size: Type.Integer(),
+  total: Type.Integer(),
+};
+
+/** The page that a query asks for. */
+export function pageOf({ page = 1, page_size = 20 }: { page?: number; page_size?: number }) {
+  return { page, pageSize: page_size };
+}
+
 const retryAfter = { type: 'integer', description: 'seconds after which it is worth trying again' };
 
 /** Who may ask, for the `security` of a route. */

@@ -1,3 +1,4 @@
+import { type EventSourceMessage, createParser } from 'eventsource-parser';
 import type { Static } from 'typebox';
 import type * as schema from '../task/http-schema.js';
 import type { TaskUpdate } from '../task/update.js';
@@ -39,16 +40,13 @@ export function taskCalls(http: Http, bearer: () => string | undefined) {
     const reader = body?.getReader();
     if (reader === undefined) return undefined;
     const decoder = new TextDecoder();
-    let text = '';
+    const arrived: EventSourceMessage[] = [];
+    const parser = createParser({ onEvent: (event) => arrived.push(event) });
     for (;;) {
       const { done, value } = await reading(reader.read(), signal);
       if (done) return undefined;
-      text += decoder.decode(value, { stream: true });
-      const events = text.split('\n\n');
-      text = events.pop() ?? '';
-      for (const event of events) {
-        const data = /^data: (.*)$/m.exec(event)?.[1];
-        if (data === undefined) continue;
+      parser.feed(decoder.decode(value, { stream: true }));
+      for (const { data } of arrived.splice(0)) {
         const update = JSON.parse(data) as TaskUpdate;
         onUpdate(update);
         if (update.status === 'completed' || update.status === 'failed') return update;

@@ -1,5 +1,12 @@
 import { type Static, Type } from 'typebox';
-import { isoTime, isoTimeOrNull, success, textOrNull } from '../answers.js';
+import {
+  isoTime,
+  isoTimeOrNull,
+  pageMembers,
+  pageSearch,
+  success,
+  textOrNull,
+} from '../answers.js';
 
 /** Ids that clients choose. */
 export const conversationIdPattern = '^[A-Za-z0-9._:-]{1,128}$';
@@ -11,8 +18,7 @@ const position = Type.Integer({ minimum: -1, maximum: maxPosition });
 export const conversationSearch = Type.Object({
   q: Type.Optional(Type.String({ maxLength: 200 })),
   status: Type.Optional(Type.Enum(['active', 'ended'])),
-  page: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
-  page_size: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+  ...pageSearch,
 });
 export const newConversation = Type.Object(
   {
@@ -61,9 +67,7 @@ export const conversationAnswer = Type.Object({ success, conversation });
 export const conversationsAnswer = Type.Object({
   success,
   conversations: Type.Array(conversation),
-  page: Type.Integer(),
-  page_size: Type.Integer(),
-  total: Type.Integer(),
+  ...pageMembers,
 });
 export const messagesAnswer = Type.Object({
   success,

@@ -4,7 +4,7 @@ import * as contentDisposition from 'content-disposition';
 import { Type } from 'typebox';
 import type { Accounts } from '../account/accounts.js';
 import { requireUser } from '../account/guard.js';
-import { failures, fileAnswer, loginFailures, messageAnswer, who } from '../answers.js';
+import { failures, fileAnswer, loginFailures, messageAnswer, pageOf, who } from '../answers.js';
 import { codeOf } from '../errors.js';
 import type { Roles } from '../role/roles.js';
 import type { MessageRow, User } from '../store/schema.js';
@@ -52,13 +52,14 @@ export const conversationRoutes: FastifyPluginAsyncTypebox<ConversationRoutesOpt
     },
     async (request) => {
       const user = await requireUser(accounts, request);
-      const { q, status, page = 1, page_size = 20 } = request.query;
-      const found = await conversations.list(user, { q, status, page, pageSize: page_size });
+      const { q, status } = request.query;
+      const { page, pageSize } = pageOf(request.query);
+      const found = await conversations.list(user, { q, status, page, pageSize });
       return {
         success: true as const,
         conversations: found.conversations.map(conversationJson),
         page,
-        page_size,
+        page_size: pageSize,
         total: found.total,
       };
     },

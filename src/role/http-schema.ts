@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { isoTime, success, textOrNull } from '../answers.js';
+import { isoTime, pageMembers, pageSearch, success, textOrNull } from '../answers.js';
 
 const orNull = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 const optional = {
@@ -45,8 +45,7 @@ export const changedRole = Type.Object(
 export const roleSearch = Type.Object({
   q: Type.Optional(Type.String({ maxLength: 200 })),
   mine: Type.Optional(Type.Boolean({ default: false })),
-  page: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, default: 1 })),
-  page_size: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })),
+  ...pageSearch,
 });
 
 export const role = Type.Object({
@@ -79,9 +78,7 @@ export const roleAnswer = Type.Object({ success, role });
 export const rolesAnswer = Type.Object({
   success,
   roles: Type.Array(role),
-  page: Type.Integer(),
-  page_size: Type.Integer(),
-  total: Type.Integer(),
+  ...pageMembers,
 });
 
 export type Role = Static<typeof role>;

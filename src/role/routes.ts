@@ -9,6 +9,7 @@ import {
   loginFailures,
   messageAnswer,
   tokenFailures,
+  pageOf,
   who,
 } from '../answers.js';
 import { CodedError } from '../errors.js';
@@ -64,16 +65,17 @@ export const roleRoutes: FastifyPluginAsyncTypebox<RoleRoutesOptions> = async (
       },
     },
     async (request) => {
-      const { q, mine = false, page = 1, page_size = 20 } = request.query;
+      const { q, mine = false } = request.query;
+      const { page, pageSize } = pageOf(request.query);
       const viewer = mine
         ? await requireUser(accounts, request)
         : await bearerUser(accounts, request);
-      const found = await roles.list(viewer, { q, mine, page, pageSize: page_size });
+      const found = await roles.list(viewer, { q, mine, page, pageSize });
       return {
         success: true as const,
         roles: found.roles.map((role) => json(role, viewer)),
         page,
-        page_size,
+        page_size: pageSize,
         total: found.total,
       };
     },

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { pageMembers } from '../answers.js';
 import { fileId, taskSettings } from './schema.js';
 import { taskUpdate } from './update.js';
 
@@ -32,9 +33,7 @@ export const renderAnswer = Type.Object({ success: Type.Literal(true), task: ren
 export const rendersAnswer = Type.Object({
   success: Type.Literal(true),
   tasks: Type.Array(renderState),
-  page: Type.Integer(),
-  page_size: Type.Integer(),
-  total: Type.Integer(),
+  ...pageMembers,
 });
 export const cancelledAnswer = Type.Object({
   success: Type.Literal(true),

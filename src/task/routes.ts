@@ -3,7 +3,15 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import type { Accounts } from '../account/accounts.js';
-import { emptyAnswer, failures, fileAnswer, loginFailures, who } from '../answers.js';
+import {
+  emptyAnswer,
+  failures,
+  fileAnswer,
+  loginFailures,
+  pageOf,
+  pageSearch,
+  who,
+} from '../answers.js';
 import { bearerUser, requireUser } from '../account/guard.js';
 import { ownerOf } from '../limit/rates.js';
 import type { User } from '../store/schema.js';
@@ -40,10 +48,7 @@ const recordingFailures = [
 ] as const;
 const foundFailures = ['TASK_NOT_FOUND', ...commonFailures] as const;
 const idParameter = Type.Object({ id: Type.String({ maxLength: 200 }) });
-const range = Type.Object({
-  page: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
-  page_size: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
-});
+const range = Type.Object(pageSearch);
 
 /** Tasks for clients that only speak HTTP. */
 export const taskRoutes: FastifyPluginAsyncTypebox<
@@ -117,9 +122,9 @@ export const taskRoutes: FastifyPluginAsyncTypebox<
     },
     async (request) => {
       const user = await requireUser(accounts, request);
-      const { page = 1, page_size = 20 } = request.query;
-      const found = await renders.list(user, { page, pageSize: page_size });
-      return { success: true as const, ...found, page, page_size };
+      const { page, pageSize } = pageOf(request.query);
+      const found = await renders.list(user, { page, pageSize });
+      return { success: true as const, ...found, page, page_size: pageSize };
     },
   );
 

@@ -1,4 +1,5 @@
 import type { Test } from 'tap';
+import type { Config } from '../../src/config.js';
 import { createLog } from '../../src/log.js';
 import { type Redis, connectRedis } from '../../src/queue/redis.js';
 import { WorkerQueue } from '../../src/queue/worker-queue.js';
@@ -27,7 +28,11 @@ export async function openTasks(
   redis: RunningRedis,
   settings: Record<string, string> = {},
 ): Promise<OpenTasks> {
-  const config = redis.config({ TASK_WORKER_WAIT_SECONDS: '0.3', ...settings });
+  return tasksOf(t, redis.config({ TASK_WORKER_WAIT_SECONDS: '0.3', ...settings }));
+}
+
+/** The same for a service that runs. */
+export async function tasksOf(t: Test, config: Config): Promise<OpenTasks> {
   const client = connectRedis(config, log);
   const subscriber = connectRedis(config, log, { connectionName: 'tasks-subscriber' });
   const tasks = new Tasks(client, subscriber, config, log);

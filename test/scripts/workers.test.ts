@@ -6,14 +6,13 @@ import { gpus } from '../../native/index.js';
 import { loadConfig } from '../../src/config.js';
 import { createLog } from '../../src/log.js';
 import { projectRoot } from '../../src/paths.js';
-import { connectRedis } from '../../src/queue/redis.js';
 import type { DeviceInfo } from '../../src/task/device.js';
-import { Tasks } from '../../src/task/tasks.js';
 import { Supervisor, visibleDevices } from '../../worker/supervisor.js';
 import { temporaryFolder } from '../helpers/app.js';
 import { until } from '../helpers/redis.js';
 import { picture, tone } from '../helpers/samples.js';
 import { Service, isGone, ownSettings } from '../helpers/stack.js';
+import { tasksOf } from '../helpers/tasks.js';
 
 t.setTimeout(120_000);
 
@@ -105,15 +104,7 @@ void t.test('one of two hosts dies whole, and the other does its tasks', async (
     return { child, die, ended };
   };
   const [doomed, other] = await Promise.all([startHost(0), startHost(2)]);
-  const log = createLog('silent');
-  const [redis, subscriber] = [connectRedis(config, log), connectRedis(config, log)];
-  const tasks = new Tasks(redis, subscriber, config, log);
-  t.teardown(() => {
-    tasks.stop();
-    redis.disconnect();
-    subscriber.disconnect();
-  });
-  await tasks.start();
+  const { tasks } = await tasksOf(t, config);
   const refImageId = await service.upload(await picture());
   const audioId = await service.upload(tone(0.5));
   const ids = Array.from({ length: 8 }, (_, i) => `task-${i}`);

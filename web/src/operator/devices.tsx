@@ -18,7 +18,7 @@ export function Devices() {
       {devices.length === 0 ? (
         <p class="quiet">{operator.noDevices}</p>
       ) : (
-        <ul class="operator-devices">
+        <ul class="card-list">
           {devices.map((device) => (
             <DeviceCard key={device.id} device={device} />
           ))}

@@ -16,7 +16,7 @@ export function RenderList() {
       {all.length === 0 ? (
         <p class="studio-empty quiet">{studio.none}</p>
       ) : (
-        <ol class="studio-cards">
+        <ol class="card-list">
           {all.map((render) => (
             <RenderCard key={render.id} render={render} />
           ))}
