@@ -90,7 +90,7 @@ module.exports = {
       severity: 'error',
       from: { path: '^worker/' },
       to: {
-        path: '^(src/(?!(task|queue|media)/|observe/(scope|trace)\\.ts|(alive|config|errors|paths|log)\\.ts)|weights/(?!manifest\\.ts)|(scripts|bench|test)/)',
+        path: '^(src/(?!(task|queue|media)/|observe/(scope|trace)\\.ts|(abort|alive|config|errors|paths|log)\\.ts)|weights/(?!manifest\\.ts)|(scripts|bench|test)/)',
       },
     },
     {

@@ -7,11 +7,11 @@ import {
   handleWhen,
   retry,
 } from 'cockatiel';
+import { timeLimit, unlessAborted } from '../abort.js';
 import type { Config } from '../config.js';
 import { CodedError, type ErrorCode } from '../errors.js';
 import type { Log } from '../log.js';
 import { meters } from '../observe/meters.js';
-import { unlessAborted } from './abort.js';
 
 const kinds = {
   asr: { what: 'speech recognition', unavailable: 'ASR_UNAVAILABLE' },
@@ -163,19 +163,17 @@ class Service implements Resilient {
     work: (signal: AbortSignal) => Promise<T>,
     signal: AbortSignal,
   ): Promise<Answer<T>> {
-    const limit = new AbortController();
-    const either = AbortSignal.any([signal, limit.signal]);
-    const timer = setTimeout(() => limit.abort(this.#timedOut()), this.#settings.timeoutMs);
+    const time = timeLimit(signal, this.#settings.timeoutMs, () => this.#timedOut());
     try {
-      return { value: await unlessAborted(work(either), either) };
+      return { value: await unlessAborted(work(time.signal), time.signal) };
     } catch (error) {
       // the caller's abort says nothing of the service
       signal.throwIfAborted();
-      const failure = this.#named(limit.signal.aborted ? limit.signal.reason : error);
+      const failure = this.#named(time.limit.aborted ? time.limit.reason : error);
       if (isInfrastructure(failure)) throw failure;
       return { refusal: failure };
     } finally {
-      clearTimeout(timer);
+      time.end();
     }
   }
 

@@ -5,8 +5,6 @@ import { Outlet, type Sink } from '../../src/session/core/outlet.js';
 import { PiecewiseRecording } from '../../src/session/core/recording.js';
 import { spoken } from '../../src/session/turn/speaking.js';
 import { step } from '../../src/session/core/state.js';
-import { unlessAborted } from '../../src/provider/abort.js';
-import { piecesUntil } from '../../src/session/turn/pieces.js';
 import { gate } from './session-helper.js';
 
 const event = (turn: number): SessionEvent => ({ type: 'interrupted', turn });
@@ -199,33 +197,4 @@ t.test('what fails or is cut ends the speaking', async (t) => {
   const next = stuck.next();
   controller.abort(new Error('cut'));
   await t.rejects(next, /cut/);
-});
-
-t.test('waiting ends with the signal', async (t) => {
-  const controller = new AbortController();
-  t.equal(await unlessAborted(Promise.resolve(1), controller.signal), 1);
-  await t.rejects(unlessAborted(Promise.reject(new Error('failed')), controller.signal), /failed/);
-  let isClosed = false;
-  async function* source() {
-    try {
-      yield 1;
-      await sleep(20);
-      yield 2;
-    } finally {
-      isClosed = true;
-    }
-  }
-  const waiting = unlessAborted(new Promise(() => undefined), controller.signal);
-  const heard: number[] = [];
-  const reading = (async () => {
-    for await (const one of piecesUntil(source(), controller.signal)) {
-      heard.push(one);
-      controller.abort(new Error('enough'));
-    }
-  })();
-  await t.rejects(reading, /enough/);
-  await t.rejects(waiting, /enough/);
-  t.same(heard, [1]);
-  await sleep(50);
-  t.ok(isClosed, 'the source is told');
 });

@@ -18,7 +18,7 @@ import { StorageUse } from '../../src/tempfile/usage.js';
 import { Rates } from '../../src/limit/rates.js';
 import type { SessionServices } from '../../src/session/services.js';
 import { registerSockets } from '../../src/session/socket/transport.js';
-import { unlessAborted } from '../../src/provider/abort.js';
+import { unlessAborted } from '../../src/abort.js';
 import { createSynthesiser } from '../../src/speech/index.js';
 import type { Recogniser, RecogniseOptions, Recording } from '../../src/speech/speech.js';
 import { openDatabase } from '../../src/store/database.js';

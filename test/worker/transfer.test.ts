@@ -126,6 +126,34 @@ void t.test('transfers', async (t) => {
     await t.rejects(stopped, { message: 'stopped' });
   });
 
+  await t.test('a download that is aborted ends, however far it came', async (t) => {
+    let sent: () => void = () => undefined;
+    const server = createServer((_request, response) => {
+      response.on('finish', () => sent());
+      response.writeHead(200, { 'content-type': 'image/png' }).end(Buffer.alloc(60_000));
+    });
+    t.teardown(() => server.close());
+    const port = await freePort();
+    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+    let aborted = 0;
+    for (let turns = 0; turns < 60; turns++) {
+      const stop = new AbortController();
+      sent = () => {
+        let left = turns;
+        const wait = () => (left-- > 0 ? setImmediate(wait) : stop.abort(new Error('cancelled')));
+        wait();
+      };
+      const download = client(`http://127.0.0.1:${port}`, 20, stop.signal).download(
+        ...([id, path, image] as const),
+      );
+      await download.catch((error: Error) => {
+        t.equal(error.message, 'cancelled');
+        aborted++;
+      });
+    }
+    t.ok(aborted > 0);
+  });
+
   await t.test('an upload that is aborted leaves no video, however far it came', async (t) => {
     encoded(folder, [['film.mp4', ['-map', '0:a', '-map', '1:v']]]);
     const film = join(folder, 'film.mp4');

@@ -2,9 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
+import { json } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Type } from 'typebox';
 import { Value } from 'typebox/value';
+import { piecesUntil, timeLimit } from '../../src/abort.js';
 import type { Config } from '../../src/config.js';
 import { CodedError } from '../../src/errors.js';
 import { workerKeyHeader } from '../../src/queue/keys.js';
@@ -63,15 +65,15 @@ export class Transfers {
           throw fileNotFound(role, id);
         }
         const type = response.headers.get('content-type') ?? '';
-        const body = await this.#checked(response);
+        await this.#check(response);
         if (!types.some((accepted) => type.startsWith(accepted))) {
-          await body.cancel();
+          await response.body?.cancel();
           throw new CodedError(
             'TASK_FILE_WRONG_TYPE',
             `${role}: a file of type ${types.join(' or ')} is wanted, ${id} is ${type}`,
           );
         }
-        await save(body, path, options);
+        await save(response, path, options, signal);
       },
     );
   }
@@ -93,7 +95,8 @@ export class Transfers {
             upload.line,
             upload.request(),
           );
-          const answer: unknown = await new Response(await this.#checked(response)).json();
+          await this.#check(response);
+          const answer = await json(bodyOf(response, upload.line));
           if (!Value.Check(uploadAnswer, answer)) {
             throw new CodedError(
               'TASK_UPLOAD_FAILED',
@@ -134,8 +137,8 @@ export class Transfers {
     });
   }
 
-  async #checked(response: Response): Promise<ReadableStream<Uint8Array>> {
-    if (response.ok && response.body !== null) return response.body;
+  async #check(response: Response): Promise<void> {
+    if (response.ok) return;
     const text = (await response.text()).slice(0, 300);
     const failure = new Error(`the server answered ${response.status}: ${text}`);
     throw response.status >= 500 || response.status === 429 ? failure : new Final(failure.message);
@@ -147,11 +150,13 @@ export class Transfers {
     what: string,
     attempt: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const deadline = Date.now() + this.#config.tasks.transferMs;
+    const { transferMs } = this.#config.tasks;
+    const deadline = Date.now() + transferMs;
     for (let wait = 250; ; wait = Math.min(wait * 2, 5000)) {
-      const left = AbortSignal.timeout(Math.max(1, deadline - Date.now()));
+      const late = () => new Error(`it took longer than ${transferMs / 1000} s`);
+      const time = timeLimit(this.#signal, Math.max(1, deadline - Date.now()), late);
       try {
-        return await attempt(AbortSignal.any([this.#signal, left]));
+        return await attempt(time.signal);
       } catch (error) {
         this.#signal.throwIfAborted();
         if (error instanceof CodedError) throw error;
@@ -162,6 +167,8 @@ export class Transfers {
           throw new CodedError(code, `${what}: ${reasonOf(error)}`, { cause: error });
         }
         await sleep(wait, undefined, { signal: this.#signal });
+      } finally {
+        time.end();
       }
     }
   }
@@ -235,15 +242,21 @@ function reasonOf(error: unknown): string {
   return cause?.code ?? cause?.message ?? message;
 }
 
+/** Also ends when the signal does: once its last bytes are in, `fetch` leaves a body waiting. */
+function bodyOf({ body }: Response, signal: AbortSignal): AsyncIterable<Uint8Array> {
+  return piecesUntil((body ?? []) as AsyncIterable<Uint8Array>, signal);
+}
+
 async function save(
-  body: ReadableStream<Uint8Array>,
+  response: Response,
   path: string,
   { maxBytes, role }: DownloadOptions,
+  signal: AbortSignal,
 ): Promise<void> {
   const file = await open(path, 'w', 0o600);
   let bytes = 0;
   try {
-    for await (const chunk of body) {
+    for await (const chunk of bodyOf(response, signal)) {
       bytes += chunk.length;
       if (bytes > maxBytes) {
         throw new CodedError('FILE_TOO_LARGE', `${role}: the file has more than ${maxBytes} bytes`);

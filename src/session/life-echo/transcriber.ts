@@ -1,7 +1,7 @@
 import { CodedError } from '../../errors.js';
 import { durationOf, recordingOf } from '../../media/recording.js';
 import type { Session } from '../core/session.js';
-import { unlessAborted } from '../../provider/abort.js';
+import { unlessAborted } from '../../abort.js';
 import type { Piece } from './assembly.js';
 
 /** How many recordings of one conversation are with the recogniser at the same time. */

@@ -2,7 +2,7 @@ import { CodedError } from '../../errors.js';
 import { durationOf, recordingOf } from '../../media/recording.js';
 import type { Recording } from '../../speech/speech.js';
 import { storedRecording } from '../../tempfile/recording.js';
-import { unlessAborted } from '../../provider/abort.js';
+import { unlessAborted } from '../../abort.js';
 import type { Charge, RunningTurn, TurnInput } from '../core/host.js';
 
 /** What a recording says. */

@@ -3,7 +3,7 @@ import { CodedError, type ErrorCode, errorCodes } from '../../errors.js';
 import { ownerOf } from '../../limit/rates.js';
 import type { Submitted } from '../../task/tasks.js';
 import type { TaskUpdate } from '../../task/update.js';
-import { unlessAborted } from '../../provider/abort.js';
+import { unlessAborted } from '../../abort.js';
 import type { RunningTurn } from '../core/host.js';
 
 /** Has the portrait speak `audioId`, which lasts `seconds`; the address of the video. */

@@ -1,8 +1,7 @@
 import { sentencesOf } from '../../dialogue/sentences.js';
 import { spokenText } from '../../dialogue/spoken.js';
 import type { Speech } from '../../speech/speech.js';
-import { unlessAborted } from '../../provider/abort.js';
-import { piecesUntil } from './pieces.js';
+import { piecesUntil, unlessAborted } from '../../abort.js';
 
 export interface Spoken {
   readonly text: string;

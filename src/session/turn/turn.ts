@@ -13,14 +13,13 @@ import { secondsOf } from '../../media/recording.js';
 import { wavFile } from '../../media/wav.js';
 import { characterOf } from '../../role/roles.js';
 import type { Speech } from '../../speech/speech.js';
-import { unlessAborted } from '../../provider/abort.js';
+import { piecesUntil, unlessAborted } from '../../abort.js';
 import { type Heard, hear } from './hearing.js';
 import type { Charge, RunningTurn, TurnHost, TurnInput } from '../core/host.js';
 import type { ChatEntry, SessionEvent } from '../events.js';
 import { failure, nothingSaid, wordless } from './failures.js';
 import { follow, render } from './rendering.js';
 import { spoken } from './speaking.js';
-import { piecesUntil } from './pieces.js';
 
 const maxUtterances = 40;
 

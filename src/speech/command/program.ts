@@ -6,7 +6,7 @@ import { BulkheadRejectedError, bulkhead } from 'cockatiel';
 import { toolEnvironment } from '../../config.js';
 import { CodedError, type ErrorCode } from '../../errors.js';
 import { lastLine } from '../../media/process.js';
-import { unlessAborted } from '../../provider/abort.js';
+import { unlessAborted } from '../../abort.js';
 
 export interface ProgramOptions {
   /** How a failure of the program is told. */
