@@ -20,6 +20,12 @@ module.exports = {
       },
     },
     {
+      name: 'settings-know-nobody',
+      severity: 'error',
+      from: { path: '^src/config[/.]' },
+      to: { path: '^src/(?!config/|(errors|paths)\\.ts)' },
+    },
+    {
       name: 'only-the-app-knows-sessions',
       severity: 'error',
       from: { path: '^src/', pathNot: '^src/(session/|client/|contract/|app\\.ts|services\\.ts)' },

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { TSchema } from 'typebox';
 import { CodedError } from '../src/errors.js';
 import { projectRoot } from '../src/paths.js';
-import { settingGroups } from '../src/settings.js';
+import { settingGroups } from '../src/config/settings.js';
 
 /** What is said of a setting in its schema, as far as it concerns its reader. */
 interface Facts {

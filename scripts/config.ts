@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { projectRoot } from '../src/paths.js';
 import { staleConfigFiles } from './config-files.js';
 
-/** `npm run config`: whether the files that list the settings are those of src/settings. */
+/** `npm run config`: whether the files that list the settings are those of src/config/settings. */
 const { values } = parseArgs({ options: { write: { type: 'boolean', default: false } } });
 const stale = staleConfigFiles(values.write);
 for (const path of stale) {

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { Value } from 'typebox/value';
-import { describeProblems } from './config-problems.js';
+import { describeProblems } from './config/problems.js';
 import {
   type QuotaKind,
   type S3Config,
@@ -15,14 +15,14 @@ import {
   readTracing,
   withoutSlash,
   workerDevices,
-} from './config-values.js';
-import { addEnvironmentFile, likelyMistakes } from './environment.js';
+} from './config/parse.js';
+import { addEnvironmentFile, likelyMistakes } from './config/environment.js';
 import { CodedError } from './errors.js';
-import { type Limits, readLimits } from './limit/limits.js';
+import { type Limits, readLimits } from './config/limits.js';
 import { projectRoot } from './paths.js';
-import { type Settings, settingNames, settings } from './settings.js';
+import { type Settings, settingNames, settings } from './config/settings.js';
 
-export { settingNames } from './settings.js';
+export { settingNames } from './config/settings.js';
 export {
   type QuotaKind,
   type S3Config,
@@ -30,7 +30,7 @@ export {
   type WorkerDevice,
   quotaKinds,
   simulatedDevice,
-} from './config-values.js';
+} from './config/parse.js';
 
 const MiB = 1024 * 1024;
 

@@ -5,7 +5,7 @@ import t, { type Test } from 'tap';
 import { parse, parseAllDocuments } from 'yaml';
 import { loadConfig, settingNames } from '../../src/config.js';
 import { projectRoot } from '../../src/paths.js';
-import { secretSettings } from '../../src/settings.js';
+import { secretSettings } from '../../src/config/settings.js';
 
 /** What a supervisor needs beyond SHUTDOWN_SECONDS until its worker is gone. */
 const supervisorSeconds = 20;

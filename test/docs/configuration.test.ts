@@ -2,9 +2,9 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { loadConfig, settingNames } from '../../src/config.js';
-import { addEnvironmentFile } from '../../src/environment.js';
+import { addEnvironmentFile } from '../../src/config/environment.js';
 import { projectRoot } from '../../src/paths.js';
-import { settingGroups, settings } from '../../src/settings.js';
+import { settingGroups, settings } from '../../src/config/settings.js';
 import { staleConfigFiles } from '../../scripts/config-files.js';
 
 t.test('docs/configuration.md and .env.example say what the settings say', async (t) => {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { type ErrorCode, errorCodes } from '../../src/errors.js';
 import { projectRoot } from '../../src/paths.js';
-import { settings } from '../../src/settings.js';
+import { settings } from '../../src/config/settings.js';
 
 void t.test('docs/limits.md names the settings, defaults and codes that exist', async (t) => {
   const text = await readFile(join(projectRoot, 'docs', 'limits.md'), 'utf8');

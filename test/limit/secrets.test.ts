@@ -7,7 +7,7 @@ import { SocketClient } from '../../scripts/socket-client.js';
 import { buildApp } from '../../src/app.js';
 import { loadConfig } from '../../src/config.js';
 import { createLog, secretsOf } from '../../src/log.js';
-import { secretSettings } from '../../src/settings.js';
+import { secretSettings } from '../../src/config/settings.js';
 import { projectRoot } from '../../src/paths.js';
 import { connectRedis } from '../../src/queue/redis.js';
 import { upload } from '../helpers/app.js';

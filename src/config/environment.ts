@@ -2,8 +2,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import leven from 'leven';
-import { CodedError } from './errors.js';
-import { projectRoot } from './paths.js';
+import { CodedError } from '../errors.js';
+import { projectRoot } from '../paths.js';
 
 type Environment = Record<string, string | undefined>;
 

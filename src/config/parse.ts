@@ -1,8 +1,8 @@
 import { isAbsolute, join } from 'node:path';
-import { projectRoot } from './paths.js';
+import { projectRoot } from '../paths.js';
 import type { Settings } from './settings.js';
 
-/** What the settings that hold more than one value mean; `config.ts` puts them together. */
+/** What the settings that hold more than one value mean; `src/config.ts` puts them together. */
 
 /** One device that gets a worker: `id` is the `{gpu_id}` of its queue and status key. */
 export interface WorkerDevice {

@@ -1,4 +1,4 @@
-import type { Settings } from '../settings.js';
+import type { Settings } from './settings.js';
 
 /** Limits of users and addresses, and of their lines; 0 is none. */
 export interface Limits {

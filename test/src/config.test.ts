@@ -1,8 +1,8 @@
 import { Writable } from 'node:stream';
 import t from 'tap';
-import { childEnvironment, doubtfulNames, loadConfig } from '../src/config.js';
-import { addEnvironmentFile } from '../src/environment.js';
-import { createLog } from '../src/log.js';
+import { childEnvironment, doubtfulNames, loadConfig } from '../../src/config.js';
+import { addEnvironmentFile } from '../../src/config/environment.js';
+import { createLog } from '../../src/log.js';
 
 void t.test('without any setting the contract defaults hold', async (t) => {
   const config = loadConfig({});
