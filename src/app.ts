@@ -15,7 +15,7 @@ import { contractRoutes } from './contract/routes.js';
 import { accountRoutes } from './account/routes.js';
 import { conversationRoutes } from './conversation/routes.js';
 import { CodedError, type ErrorCode } from './errors.js';
-import { limitHttp, serverOptions, tellFailure } from './limit/http.js';
+import { hungUp, limitHttp, serverOptions, tellFailure } from './limit/http.js';
 import { trustedRequests } from './limit/trusted.js';
 import type { Log } from './log.js';
 import type { Redis } from './queue/redis.js';
@@ -169,7 +169,7 @@ function startSweeping(app: FastifyInstance, store: TempFileStore, config: Confi
 }
 
 function answerFailure(error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
-  const failure = describeFailure(error);
+  const failure = error === request.raw.errored ? hungUp() : describeFailure(error);
   const { code, status, message } = failure;
   if (status >= 500) request.log.error({ err: error, req: request }, 'request failed');
   else request.log.info({ code, req: request }, message);

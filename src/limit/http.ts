@@ -170,6 +170,11 @@ function tell(reply: FastifyReply, { limit, left, resetSeconds }: Budget): void 
   });
 }
 
+/** Of a request whose client is gone: only the log and the meters hear of it. */
+export function hungUp(): CodedError {
+  return new CodedError('BAD_REQUEST', 'the client went away before its request was complete');
+}
+
 function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }

@@ -242,7 +242,8 @@ export const taskRoutes: FastifyPluginAsyncTypebox<
 /** Aborted when nobody waits for the answer any more, or the server stops. */
 function gone(reply: FastifyReply, closing: AbortSignal): AbortSignal {
   const left = new AbortController();
-  reply.raw.once('close', () => left.abort());
+  if (reply.raw.destroyed) left.abort();
+  else reply.raw.once('close', () => left.abort());
   return AbortSignal.any([left.signal, closing]);
 }
 

@@ -14,6 +14,7 @@ import {
   who,
 } from '../answers.js';
 import { CodedError } from '../errors.js';
+import { hungUp } from '../limit/http.js';
 import { networkOf } from '../limit/network.js';
 import { answerTo, validatorsOf } from './conditions.js';
 import {
@@ -116,8 +117,10 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
       const { owner } = request;
       if (owner !== undefined) {
         await usage.check(owner, Math.max(1, announced - multipartOverheadBytes));
-        uploads.begin(request);
       }
+      // Its end was told already: nothing that waits for it would ever hear of it.
+      if (request.raw.destroyed) throw hungUp();
+      if (owner !== undefined) uploads.begin(request);
       let record: FileRecord | undefined;
       try {
         for await (const part of request.parts()) {

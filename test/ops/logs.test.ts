@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { Writable } from 'node:stream';
 import t from 'tap';
 import { buildApp } from '../../src/app.js';
@@ -53,6 +54,14 @@ void t.test('every line says what it is about', async (t) => {
       const { headers } = await client.get('/livez', { 'x-request-id': odd });
       t.match(headers.get('x-request-id'), /^[0-9a-f-]{36}$/, JSON.stringify(odd));
     }
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    socket.write(
+      'POST /api/tempfile/upload HTTP/1.1\r\nHost: x\r\nX-Request-Id: cut\r\n' +
+        'Content-Length: 1000\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n',
+      () => socket.destroy(),
+    );
+    const cut = await line(({ request, code }) => request === 'cut' && !!code, 'the cut upload');
+    t.match(cut, { level: 30, code: 'BAD_REQUEST', msg: /went away/ });
     const account = { username: 'ann', password: 'the password of ann' };
     const failed = await client.post('/api/auth/login', account);
     t.equal(failed.status, 401);
