@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
-import { Value } from 'typebox/value';
 import type { Config } from '../config.js';
+import { readJson } from '../json.js';
 import type { Log } from '../log.js';
 import { type Redis, inTime } from '../queue/redis.js';
 import type { MessageRow } from '../store/schema.js';
@@ -122,12 +122,6 @@ function write({ id, speaker, text }: CachedMessage): string {
 }
 
 function parse(text: string): CachedMessage | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (!Value.Check(entry, value)) return undefined;
-    const [id, speaker, said] = value;
-    return { id, speaker, text: said };
-  } catch {
-    return undefined;
-  }
+  const found = readJson(entry, text);
+  return found && { id: found[0], speaker: found[1], text: found[2] };
 }

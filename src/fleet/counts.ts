@@ -1,11 +1,6 @@
+import { type Counts, LocalCounts } from '../limit/counts.js';
 import { type Redis, inTime } from '../queue/redis.js';
-
-/** Counts what is limited. */
-export interface Counts {
-  /** Counts one more, unless there are `most` already: then false. */
-  take(what: string, most: number): Promise<boolean>;
-  give(what: string): void;
-}
+import { fleetKeys } from './keys.js';
 
 /** One more, unless all processes together have enough. */
 const takeScript = `
@@ -23,36 +18,8 @@ return 1`;
 const giveScript = `
 if redis.call('HINCRBY', KEYS[1], ARGV[1], -1) < 1 then redis.call('HDEL', KEYS[1], ARGV[1]) end`;
 
-/** Before the name of a process: a hash of how many of what is limited it has open. */
-export const countsPrefix = 'session_counts:';
 /** A Redis that is away for longer is done without: this process counts alone meanwhile. */
 const answerMs = 1000;
-
-/** What one process counts by itself. */
-export class LocalCounts implements Counts {
-  readonly #counts = new Map<string, number>();
-
-  async take(what: string, most: number): Promise<boolean> {
-    const count = this.get(what);
-    if (count >= most) return false;
-    this.#counts.set(what, count + 1);
-    return true;
-  }
-
-  give(what: string): void {
-    const left = this.get(what) - 1;
-    if (left > 0) this.#counts.set(what, left);
-    else this.#counts.delete(what);
-  }
-
-  get(what: string): number {
-    return this.#counts.get(what) ?? 0;
-  }
-
-  entries(): [string, number][] {
-    return [...this.#counts];
-  }
-}
 
 /**
  * What all processes on a Redis count together. Each has a hash of its own there, which ends when
@@ -60,7 +27,6 @@ export class LocalCounts implements Counts {
  */
 export class FleetCounts implements Counts {
   readonly #redis: Redis;
-  readonly #processes: string;
   readonly #process: string;
   readonly #key: string;
   readonly #lifeMs: number;
@@ -68,18 +34,17 @@ export class FleetCounts implements Counts {
   /** Whether Redis may not have what is counted here. */
   #isStale = false;
 
-  constructor(redis: Redis, process: string, lifeMs: number, processes = 'session_processes') {
+  constructor(redis: Redis, process: string, lifeMs: number) {
     this.#redis = redis;
     this.#process = process;
-    this.#processes = processes;
-    this.#key = countsPrefix + process;
+    this.#key = fleetKeys.counts(process);
     this.#lifeMs = lifeMs;
   }
 
   async take(what: string, most: number): Promise<boolean> {
-    if (!(await this.#own.take(what, most))) return false;
-    const names = [this.#processes, this.#key];
-    const more = [this.#process, what, countsPrefix, Math.min(most, 2 ** 31), this.#lifeMs];
+    if (!this.#own.take(what, most)) return false;
+    const names = [fleetKeys.processes, this.#key];
+    const more = [this.#process, what, fleetKeys.counts(''), Math.min(most, 2 ** 31), this.#lifeMs];
     const asked = this.#redis.eval(takeScript, 2, ...names, ...more);
     const answer = await inTime(asked, answerMs).catch(() => undefined);
     if (answer === undefined) this.#isStale = true;

@@ -2,20 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { isAlive } from '../alive.js';
 import type { Config } from '../config.js';
 import { type Redis, inTime } from '../queue/redis.js';
-import { FleetCounts, countsPrefix } from './counts.js';
+import { FleetCounts } from './counts.js';
+import { fleetKeys } from './keys.js';
 import { type Traits, differences } from './traits.js';
-
-/** Names in Redis of what API processes tell each other. */
-export const fleetKeys = {
-  /** Sorted set: the API processes, by the time of their last heartbeat. */
-  processes: 'session_processes',
-  /** Hash: what the others have to know of each, as JSON. */
-  traits: 'session_process_traits',
-  /** Set: the sessions that a process holds. */
-  live: (process: string) => `live_sessions:${process}`,
-  /** Hash: which process holds what there may be only one of. */
-  holders: 'session_holders',
-} as const;
 
 /** Notes that a process lives; answers all processes and how long ago (ms) each was heard. */
 const beatScript = `
@@ -64,7 +53,6 @@ export interface FleetTimes {
 export interface Peer {
   readonly name: string;
   readonly isDead: boolean;
-  readonly silentMs: number;
 }
 
 /** The API processes that share a Redis: which of them live, what each holds, how many of what. */
@@ -104,15 +92,15 @@ export class Fleet {
     const peers: Peer[] = [];
     for (let i = 0; i < answer.length; i += 2) {
       const [name, silentMs] = [answer[i] as string, Number(answer[i + 1])];
-      if (name !== this.name) peers.push({ name, silentMs, isDead: this.#isDead(name, silentMs) });
+      if (name !== this.name) peers.push({ name, isDead: this.#isDead(name, silentMs) });
     }
     return peers;
   }
 
   /** Strikes a process off that holds no session any more, with everything else it had. */
   async retire(name: string): Promise<void> {
-    const { processes, live, traits, holders } = fleetKeys;
-    const names = [processes, live(name), traits, countsPrefix + name, holders];
+    const { processes, live, traits, counts, holders } = fleetKeys;
+    const names = [processes, live(name), traits, counts(name), holders];
     await this.#redis.eval(retireScript, names.length, ...names, name);
   }
 

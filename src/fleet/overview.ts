@@ -1,7 +1,7 @@
-import { Value } from 'typebox/value';
 import { Type } from 'typebox';
+import { readJson } from '../json.js';
 import type { Redis } from '../queue/redis.js';
-import { fleetKeys } from './fleet.js';
+import { fleetKeys } from './keys.js';
 
 /** An API process as the others know it. */
 export interface ProcessOverview {
@@ -28,19 +28,10 @@ export async function processOverview(redis: Redis): Promise<ProcessOverview[]> 
     const name = listed[i] as string;
     found.push({
       name,
-      url: urlOf(traits[name]),
+      url: readJson(known, traits[name])?.url,
       sessions: await redis.scard(fleetKeys.live(name)),
       silentMs: Math.max(0, Math.round(nowMs - Number(listed[i + 1]))),
     });
   }
   return found;
-}
-
-function urlOf(traits: string | undefined): string | undefined {
-  try {
-    const value: unknown = JSON.parse(traits ?? '{}');
-    return Value.Check(known, value) ? value.url : undefined;
-  } catch {
-    return undefined;
-  }
 }

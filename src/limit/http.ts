@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { FastifyHttpOptions, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Config } from '../config.js';
 import { CodedError, type ErrorCode, errorCodes } from '../errors.js';
+import { LocalCounts } from './counts.js';
 import { tooMuch } from './json.js';
 import { networkOf } from './network.js';
 import { checkOrigin } from './origin.js';
@@ -205,20 +206,13 @@ function watchBody(request: IncomingMessage, reply: ServerResponse, stallMs: num
 /** Lines that are taken for another request keep their place: each is counted once. */
 function limitConnections(server: Server, most: number): void {
   if (most === 0) return;
-  const open = new Map<string, number>();
+  const open = new LocalCounts();
   const known = new WeakSet<Socket>();
   server.prependListener('connection', (socket: Socket) => {
     if (known.has(socket)) return;
     known.add(socket);
     const network = networkOf(socket.remoteAddress ?? '');
-    const count = (open.get(network) ?? 0) + 1;
-    open.set(network, count);
-    socket.once('close', () => {
-      const left = (open.get(network) ?? 1) - 1;
-      if (left === 0) open.delete(network);
-      else open.set(network, left);
-    });
-    if (count <= most) return;
+    if (open.take(network, most)) return void socket.once('close', () => open.give(network));
     answerRaw(
       socket,
       'TOO_MANY_CONNECTIONS',

@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { readJson } from '../json.js';
 import { keys } from '../queue/keys.js';
 import type { Redis } from '../queue/redis.js';
 import { type Point, failure } from './schema.js';
@@ -33,8 +33,5 @@ const kept = Type.Omit(failure, ['queue', 'worker']);
 /** The last tasks that failed, the newest first. */
 export async function lastFailures(redis: Redis, limit: number): Promise<Static<typeof failure>[]> {
   const texts = await redis.lrange(keys.failures, 0, limit - 1);
-  return texts.flatMap((text) => {
-    const value: unknown = JSON.parse(text);
-    return Value.Check(kept, value) ? [value] : [];
-  });
+  return texts.flatMap((text) => readJson(kept, text) ?? []);
 }

@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
 import type { Config } from '../config.js';
+import { readJson } from '../json.js';
 import { maxTaskBytes, taskSchema } from '../task/schema.js';
 import { cancelledHead } from '../task/update.js';
 import { keys } from './keys.js';
@@ -15,13 +15,7 @@ export type ControlMessage = Static<typeof controlMessage>;
 
 /** Undefined for anything that is no message of ours. */
 export function readControl(text: string): ControlMessage | undefined {
-  if (text.length > maxTaskBytes) return undefined;
-  try {
-    const message: unknown = JSON.parse(text);
-    return Value.Check(controlMessage, message) ? message : undefined;
-  } catch {
-    return undefined;
-  }
+  return text.length > maxTaskBytes ? undefined : readJson(controlMessage, text);
 }
 
 /** The configured devices as the scripts read them. */

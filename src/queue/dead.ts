@@ -1,9 +1,9 @@
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
 import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
+import { readJson } from '../json.js';
 import { maxTaskBytes } from '../task/schema.js';
 import type { TaskUpdate } from '../task/update.js';
 import { configuredDevices } from './cancel.js';
@@ -96,13 +96,7 @@ const foreign = {
 
 function readDead(queue: string, text: string): DeadTask {
   const id = createHash('sha1').update(text).digest('hex').slice(0, 12);
-  let fields: unknown;
-  try {
-    fields = JSON.parse(text);
-  } catch {
-    // Not ours: shown as it is.
-  }
-  const known = Value.Check(deadFields, fields) ? fields : { ...foreign, raw: text };
+  const known = readJson(deadFields, text) ?? { ...foreign, raw: text };
   return { ...known, id, queue, text };
 }
 

@@ -1,5 +1,6 @@
 import type { Config } from '../config.js';
-import { type DeviceInfo, readDevice } from '../task/device.js';
+import { readJson } from '../json.js';
+import { type DeviceInfo, deviceInfo } from '../task/device.js';
 import { readEntry } from '../task/schema.js';
 import { knownDevices } from './dead.js';
 import { keys, queueOf, workerOf } from './keys.js';
@@ -53,7 +54,7 @@ export async function queueOverview(redis: Redis, config: Config): Promise<Devic
     return {
       ...{ id, queue, running: running.get(queue) ?? [] },
       status: typeof status === 'string' ? status : undefined,
-      info: typeof info === 'string' ? readDevice(info) : undefined,
+      info: typeof info === 'string' ? readJson(deviceInfo, info) : undefined,
       waiting: Number(waiting ?? 0),
       next: Array.isArray(next) ? next.map((raw) => readEntry(String(raw)).taskId) : [],
       dead: Number(dead ?? 0),

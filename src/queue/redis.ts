@@ -110,14 +110,14 @@ export async function checkRedis(config: Config, log: Log, waitMs: number): Prom
   }
 }
 
-const tooLate = Symbol('too late');
-
 /** A Redis that is away answers when it is back; nobody should wait that long. REDIS_UNAVAILABLE. */
 export async function inTime<T>(asked: Promise<T>, ms = 5000): Promise<T> {
-  const late = sleep(ms, tooLate, { ref: false });
-  const first = await Promise.race([asked, late]);
-  if (first !== tooLate) return first;
-  throw new CodedError('REDIS_UNAVAILABLE', 'Redis does not answer: try again later');
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    const message = 'Redis does not answer: try again later';
+    timer = setTimeout(() => reject(new CodedError('REDIS_UNAVAILABLE', message)), ms).unref();
+  });
+  return Promise.race([asked, late]).finally(() => clearTimeout(timer));
 }
 
 export type Verb =

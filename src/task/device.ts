@@ -1,5 +1,4 @@
 import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
 
 /** The smallest side of a picture that any model is asked for, and what every side is a multiple of. */
 export const leastSize = 64;
@@ -20,17 +19,6 @@ export const deviceInfo = Type.Object({
   fps: Type.Number(),
 });
 export type DeviceInfo = Static<typeof deviceInfo>;
-
-/** Undefined for what no worker of ours wrote. */
-export function readDevice(text: string | null): DeviceInfo | undefined {
-  if (text === null) return undefined;
-  try {
-    const value: unknown = JSON.parse(text);
-    return Value.Check(deviceInfo, value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
 
 /** Why a model does not render pictures of this side; undefined when it does. */
 export function sizeProblem(

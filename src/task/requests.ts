@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
 import type { Config } from '../config.js';
+import { readJson } from '../json.js';
 import { keys } from '../queue/keys.js';
 import type { Redis } from '../queue/redis.js';
 import { newRender } from './http-schema.js';
@@ -45,7 +45,7 @@ export class RenderRequests {
 
   /** Undefined for a task that was not asked for over HTTP. */
   async find(taskId: string): Promise<RenderRequest | undefined> {
-    return readRequest(await this.#redis.get(keys.request(taskId)));
+    return readJson(request, await this.#redis.get(keys.request(taskId)));
   }
 
   /** A user's tasks, the newest first. */
@@ -62,10 +62,4 @@ export class RenderRequests {
     ]);
     return { ids, total };
   }
-}
-
-function readRequest(text: string | null): RenderRequest | undefined {
-  if (text === null) return undefined;
-  const value: unknown = JSON.parse(text);
-  return Value.Check(request, value) ? value : undefined;
 }

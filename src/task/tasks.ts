@@ -1,15 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { unlessAborted } from '../abort.js';
 import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
+import { readJson } from '../json.js';
 import { type Owner, allowance } from '../limit/rates.js';
 import type { Log } from '../log.js';
 import { traceparent, traced } from '../observe/trace.js';
 import { knownDevices } from '../queue/dead.js';
 import { type CancelOutcome, cancelTask, configuredDevices, readControl } from '../queue/cancel.js';
 import { keys, statusPrefix } from '../queue/keys.js';
-import { type Redis, runVerb } from '../queue/redis.js';
-import { type DeviceInfo, readDevice } from './device.js';
+import { type Redis, inTime, runVerb } from '../queue/redis.js';
+import { type DeviceInfo, deviceInfo } from './device.js';
 import { readEntry } from './schema.js';
 import { type TaskUpdate, queuedHead } from './update.js';
 import { type TaskListener, Watchers, readUpdate } from './watchers.js';
@@ -239,26 +241,14 @@ export class Tasks {
       (async () => {
         const ids = await knownDevices(this.#redis, this.#config);
         const told = await this.#redis.mget(ids.map(keys.gpuInfo));
-        return told.map(readDevice).filter((device) => device !== undefined);
+        return told
+          .map((text) => readJson(deviceInfo, text))
+          .filter((device) => device !== undefined);
       })(),
     );
   }
 
-  /** A Redis that is away answers when it is back; nobody should wait that long. */
   async #answer<T>(asked: Promise<T>, signal?: AbortSignal): Promise<T> {
-    let giveUp: (reason: unknown) => void = () => undefined;
-    const given = new Promise<never>((_resolve, reject) => (giveUp = reject));
-    const onAbort = () => giveUp(signal?.reason);
-    const timer = setTimeout(
-      () => giveUp(new CodedError('REDIS_UNAVAILABLE', 'Redis does not answer: try again later')),
-      answerMs,
-    );
-    signal?.addEventListener('abort', onAbort);
-    try {
-      return await Promise.race([asked, given]);
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-    }
+    return inTime(signal === undefined ? asked : unlessAborted(asked, signal), answerMs);
   }
 }

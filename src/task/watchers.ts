@@ -1,5 +1,6 @@
 import { Value } from 'typebox/value';
 import type { Config } from '../config.js';
+import { readJson } from '../json.js';
 import type { Log } from '../log.js';
 import { meters } from '../observe/meters.js';
 import { keys } from '../queue/keys.js';
@@ -205,13 +206,7 @@ function isNumbered(update: TaskUpdate): update is NumberedUpdate {
 
 /** Undefined for anything but an update of a task. */
 export function readUpdate(text: string): TaskUpdate | undefined {
-  try {
-    const update: unknown = JSON.parse(text);
-    // Only what an update has: the state of a task may be made of it.
-    return Value.Check(taskUpdate, update)
-      ? (Value.Clean(taskUpdate, update) as TaskUpdate)
-      : undefined;
-  } catch {
-    return undefined;
-  }
+  const update = readJson(taskUpdate, text);
+  // Only what an update has: the state of a task may be made of it.
+  return update && (Value.Clean(taskUpdate, update) as TaskUpdate);
 }

@@ -5,7 +5,7 @@ import type { Test } from 'tap';
 import { loadConfig } from '../../src/config.js';
 import { CodedError } from '../../src/errors.js';
 import { createLog } from '../../src/log.js';
-import { LocalCounts } from '../../src/fleet/counts.js';
+import { LocalCounts } from '../../src/limit/counts.js';
 import type {
   ClientSocket,
   Connection,

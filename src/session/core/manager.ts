@@ -7,7 +7,7 @@ import type { ChatEntry, Mode, SessionEvent } from '../events.js';
 import { type EndReason, countEnd, countStart } from './census.js';
 import { LoginWatch } from './logins.js';
 import { profileText } from './profile.js';
-import type { Counts } from '../../fleet/counts.js';
+import type { Counts } from '../../limit/counts.js';
 import type { FleetTimes } from '../../fleet/fleet.js';
 import { type Traits } from '../../fleet/traits.js';
 import { mayComeBack } from '../socket/close.js';
@@ -151,10 +151,6 @@ export class SessionManager {
     }
     await Promise.allSettled(this.#ends);
     await this.#registry.stop();
-  }
-
-  find(sessionId: string): Session | undefined {
-    return this.#held.get(sessionId)?.session;
   }
 
   /** When the token that the session was opened or resumed with ends (ms since 1970). */

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { Fleet, type FleetTimes, fleetKeys } from '../../fleet/fleet.js';
+import { Fleet, type FleetTimes } from '../../fleet/fleet.js';
+import { fleetKeys } from '../../fleet/keys.js';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type TaskUpdate, isEnd } from '../../task/update.js';
 import { CodedError } from '../../errors.js';
-
 import { keys as queueKeys, workerKeyHeader } from '../../queue/keys.js';
 import { inTime } from '../../queue/redis.js';
 import { type Passage, relayHeader } from '../socket/relay.js';

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { type Static, type TSchema, Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { readJson } from '../../json.js';
 import type { ChatEntry } from '../events.js';
 
 const optional = <T extends TSchema>(schema: T) =>
@@ -44,13 +44,7 @@ export type Memento = Pick<Snapshot, 'imageId' | 'history' | 'seq' | 'turns' | '
 
 /** Undefined for anything but a snapshot of this version. */
 export function readSnapshot(text: string | null): Snapshot | undefined {
-  if (text === null) return undefined;
-  try {
-    const value: unknown = JSON.parse(text);
-    return Value.Check(snapshot, value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
+  return readJson(snapshot, text);
 }
 
 export function hashOf(token: string): string {

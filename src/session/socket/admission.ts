@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import type { Config } from '../../config.js';
 import { CodedError } from '../../errors.js';
-import type { Counts } from '../../fleet/counts.js';
+import type { Counts } from '../../limit/counts.js';
 import { networkOf } from '../../limit/network.js';
 import { checkOrigin } from '../../limit/origin.js';
 import { relayHeader } from './relay.js';
