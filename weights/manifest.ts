@@ -117,7 +117,6 @@ export const ManifestSchema = Type.Object(
 );
 
 export type Manifest = Static<typeof ManifestSchema>;
-export type NetworkName = keyof Manifest['networks'];
 
 /** The manifest of an imported model folder, checked. */
 export async function loadManifest(folder: string): Promise<Manifest> {

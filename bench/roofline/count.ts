@@ -207,6 +207,3 @@ export function countGraph(
     outputs: new Map(graph.outputs.map((name) => [name, values.get(name)!.dims])),
   };
 }
-
-export const flopsOf = (count: NetworkCount) => count.matrixFlops + count.otherFlops;
-export const trafficOf = (count: NetworkCount) => count.weightBytes + count.activationBytes;

@@ -99,10 +99,6 @@ export class OpenSpan {
     this.#span.setAttributes(attributes);
   }
 
-  name(name: string): void {
-    this.#span.updateName(name);
-  }
-
   /** Does `work` as a part of it. */
   run<T>(work: () => T): T {
     return inScope({ ids: currentScope()?.ids ?? {}, span: this.#span }, work);

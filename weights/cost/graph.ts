@@ -37,7 +37,6 @@ export interface GraphNode {
 }
 
 export interface GraphModel {
-  readonly name: string;
   /** A dimension is a number or a name that the caller binds. */
   readonly inputs: ReadonlyMap<
     string,
@@ -113,7 +112,6 @@ export function graphOf(model: ModelProto): GraphModel {
     },
   );
   return {
-    name: graph.name,
     inputs: new Map(inputs),
     outputs: graph.output.map(({ name }) => name),
     weights,

@@ -73,10 +73,6 @@ export class Session implements TurnHost {
     setMaxListeners(0, this.signal);
   }
 
-  get state(): SessionState {
-    return this.#state;
-  }
-
   /** Aborted when the session ends. */
   get signal(): AbortSignal {
     return this.#ending.signal;
