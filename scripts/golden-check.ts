@@ -1,6 +1,7 @@
 import { type Engine, type Tensor, parts } from '../native/index.js';
 import type { Manifest } from '../weights/manifest.js';
 import { type GoldenCase, type GoldenTensor, renderOptions } from './golden-case.js';
+import { relativeError } from './relative-error.js';
 
 /** Relative errors of one network and of the whole loop, and levels of 255 of the frames. */
 export interface Limits {
@@ -23,18 +24,6 @@ export interface Row {
 }
 
 type Numbers = ArrayLike<number>;
-
-/** Length of the difference over the length of what was expected. */
-export function relativeError(actual: Numbers, expected: Numbers): number {
-  if (actual.length !== expected.length) return Infinity;
-  let difference = 0;
-  let norm = 0;
-  for (let i = 0; i < expected.length; i++) {
-    difference += (actual[i]! - expected[i]!) ** 2;
-    norm += expected[i]! ** 2;
-  }
-  return Math.sqrt(difference / Math.max(norm, 1e-30));
-}
 
 const tensor = (shape: number[], data: Float32Array): Tensor => ({ shape, data });
 const floats = (golden: GoldenTensor): Float32Array => Float32Array.from(golden.data);

@@ -1,4 +1,4 @@
-import { relativeError } from '../../scripts/golden-check.js';
+import { relativeError } from '../../scripts/relative-error.js';
 import type { Figure } from './check.js';
 
 /** What two clips may differ by. */

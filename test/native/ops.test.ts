@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { smallSize, writeCheckpoint } from '../../bench/synthetic/checkpoint.js';
 import { Engine } from '../../native/index.js';
+import { relativeError } from '../../scripts/relative-error.js';
 import { importModel } from '../../weights/import.js';
 import type { Manifest } from '../../weights/manifest.js';
 import { smallClip, speech } from './clip.js';
@@ -58,14 +59,6 @@ async function render(
   });
   await engine.dispose();
   return { latents, frames: Buffer.concat(frames) };
-}
-
-function relativeError(found: Float32Array, wanted: Float32Array): number {
-  const [difference, size] = wanted.reduce(
-    ([d, s], x, i) => [d + (found[i]! - x) ** 2, s + x * x],
-    [0, 0],
-  );
-  return Math.sqrt(difference / size);
 }
 
 await t.test('fused operators compute what the standard ones do', async (t) => {

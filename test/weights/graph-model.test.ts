@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import t from 'tap';
 import { smallSize, writeCheckpoint } from '../../bench/synthetic/checkpoint.js';
+import { relativeError } from '../../scripts/relative-error.js';
 import { importModel } from '../../weights/import.js';
 import type { Manifest } from '../../weights/manifest.js';
 import { melFilters } from '../../weights/model/mel.js';
-import { noise, relativeError, Runner, type Values } from './ort.js';
+import { noise, Runner, type Values } from './ort.js';
 
 const root = t.testdir();
 const checkpoint = join(root, 'pretrained_weights');

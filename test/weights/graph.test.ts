@@ -3,12 +3,13 @@ import { join } from 'node:path';
 import { fromBinary } from '@bufbuild/protobuf';
 import { ModelProtoSchema } from 'onnx-buf';
 import t from 'tap';
+import { relativeError } from '../../scripts/relative-error.js';
 import { Graph } from '../../weights/graph/builder.js';
 import { DataFile } from '../../weights/graph/data-file.js';
 import * as W from '../../weights/graph/weight.js';
 import { writeModel } from '../../weights/graph/writer.js';
 import { attend, partsOf, type Net } from '../../weights/model/layers.js';
-import { noise, relativeError, Runner } from './ort.js';
+import { noise, Runner } from './ort.js';
 
 const values = async (weight: W.Weight) => [...(await weight.read())];
 

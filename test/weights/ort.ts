@@ -19,10 +19,6 @@ export class Runner {
     return this.session.inputNames;
   }
 
-  get outputs(): readonly string[] {
-    return this.session.outputNames;
-  }
-
   async run(feeds: Record<string, Values>): Promise<Record<string, Values>> {
     const tensors = Object.entries(feeds).map(
       ([name, { dims, data }]) => [name, new ort.Tensor('float32', data, dims)] as const,
@@ -53,15 +49,4 @@ export function noise(dims: readonly number[], seed = 1): Values {
     return sum;
   });
   return { dims, data };
-}
-
-export function relativeError(found: ArrayLike<number>, wanted: ArrayLike<number>): number {
-  if (found.length !== wanted.length) return Infinity;
-  let difference = 0;
-  let size = 0;
-  for (let i = 0; i < found.length; i++) {
-    difference += (found[i]! - wanted[i]!) ** 2;
-    size += wanted[i]! ** 2;
-  }
-  return Math.sqrt(difference / size);
 }
