@@ -1,18 +1,10 @@
 import { chmod, mkdir, mkdtemp, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { isAlive } from '../src/alive.js';
 import { CodedError } from '../src/errors.js';
 import { manifestName } from './manifest.js';
 
 const exists = async (path: string) => (await stat(path).catch(() => undefined)) !== undefined;
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-}
 
 /**
  * A model folder that appears as a whole or not at all: files are written beside it, flushed, and
@@ -98,7 +90,7 @@ async function sweep(target: string): Promise<void> {
   for (const name of await readdir(parent)) {
     if (!name.startsWith(prefix)) continue;
     const match = /^(importing|replaced)-(\d+)-/.exec(name.slice(prefix.length));
-    if (!match || alive(Number(match[2]))) continue;
+    if (!match || isAlive(Number(match[2]))) continue;
     const path = join(parent, name);
     if (match[1] === 'replaced' && !(await exists(target))) await rename(path, target);
     else await rm(path, { recursive: true, force: true });

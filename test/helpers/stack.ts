@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import type { Test } from 'tap';
 import { type Stack, startStack } from '../../scripts/stack.js';
+import { isAlive } from '../../src/alive.js';
 import { createLog } from '../../src/log.js';
 import { freePort } from '../../src/queue/private-redis.js';
 import type { TaskUpdate } from '../../src/task/update.js';
@@ -102,11 +103,5 @@ export class Service {
 
 /** Whether a process is gone. */
 export function isGone(pid: number | undefined): boolean {
-  if (pid === undefined) return true;
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch {
-    return true;
-  }
+  return pid === undefined || !isAlive(pid);
 }
