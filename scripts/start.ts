@@ -1,5 +1,5 @@
 import { loadConfig } from '../src/config.js';
-import { createLog } from '../src/log.js';
+import { processLog } from '../src/log.js';
 import { whereIs } from '../src/queue/redis.js';
 import { serve } from './serve.js';
 import { describeQueues, startStack } from './stack.js';
@@ -7,7 +7,7 @@ import { describeQueues, startStack } from './stack.js';
 /** `npm start`: serves until Ctrl-C. */
 await serve(
   () => {
-    const log = createLog(loadConfig().logLevel).child({ process: 'start' });
+    const log = processLog(loadConfig(), { process: 'start' });
     return { log, starting: startStack({ log, redisPort: 6379 }) };
   },
   async ({ config, workersReady }) => {

@@ -1,12 +1,12 @@
 import { loadConfig } from '../src/config.js';
-import { createLog } from '../src/log.js';
+import { processLog } from '../src/log.js';
 import { serve } from './serve.js';
 import { describeQueues, startWorkers } from './stack.js';
 
 /** `npm run workers`: the workers of this machine, for a service on another one, until Ctrl-C. */
 await serve(
   () => {
-    const log = createLog(loadConfig().logLevel).child({ process: 'workers' });
+    const log = processLog(loadConfig(), { process: 'workers' });
     return { log, starting: startWorkers({ log }) };
   },
   async ({ config, workersReady }) => {

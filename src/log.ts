@@ -61,6 +61,11 @@ export function createLog(
   return pino(options, destination ?? standardError());
 }
 
+/** The log of a process of the service, whose lines all carry `names`. */
+export function processLog(config: Config, names: Readonly<Record<string, string | number>>): Log {
+  return createLog(config.logLevel, undefined, secretsOf(config)).child(names);
+}
+
 const databasePassword = /^postgres(?:ql)?:\/\/[^/@]*:([^/]+)@/;
 
 /** The values of a configuration that are nobody's business. */

@@ -4,7 +4,7 @@ import { crashSignals } from './alive.js';
 import { buildApp } from './app.js';
 import { doubtfulNames, loadConfig } from './config.js';
 import { CodedError } from './errors.js';
-import { createLog, secretsOf } from './log.js';
+import { processLog } from './log.js';
 import { startTracing } from './observe/trace.js';
 import { Recovery } from './queue/recovery.js';
 import { connectRedis } from './queue/redis.js';
@@ -14,7 +14,7 @@ const closingMs = 3000;
 
 /** The API process: listens until it is told to stop, by a signal or by the end of its parent. */
 const config = loadConfig();
-const log = createLog(config.logLevel, undefined, secretsOf(config)).child({ process: 'api' });
+const log = processLog(config, { process: 'api' });
 for (const doubt of doubtfulNames()) log.warn(doubt);
 const redis = config.redis.named ? connectRedis(config, log) : undefined;
 const recovery = redis && new Recovery(redis, config, log);

@@ -7,7 +7,7 @@ import { Engine } from '../native/index.js';
 import { crashSignals } from '../src/alive.js';
 import { loadConfig, simulatedDevice } from '../src/config.js';
 import { type CodedError, codeOf } from '../src/errors.js';
-import { createLog, secretsOf } from '../src/log.js';
+import { processLog } from '../src/log.js';
 import { withIds } from '../src/observe/scope.js';
 import { beginSpan, startTracing } from '../src/observe/trace.js';
 import { WorkerQueue } from '../src/queue/worker-queue.js';
@@ -31,9 +31,7 @@ const simulated = values.device === simulatedDevice;
 const config = loadConfig();
 /** Names this run of the worker; no other run ever has the same name. */
 const worker = `${simulated ? 'simulated-' : ''}${config.hostName}-${process.pid}-${randomBytes(4).toString('hex')}`;
-const log = createLog(config.logLevel, undefined, secretsOf(config)).child({
-  ...{ device: gpuId, worker },
-});
+const log = processLog(config, { device: gpuId, worker });
 const stopTracing = await startTracing(config, 'worker', log);
 const workFolder = join(config.dataFolder, 'work');
 const folder = join(workFolder, workerFolder(config.hostName, process.pid));
