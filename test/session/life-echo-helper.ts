@@ -2,24 +2,17 @@ import fastify from 'fastify';
 import type { Kysely } from 'kysely';
 import type { Test } from 'tap';
 import { SocketClient } from '../../scripts/socket-client.js';
-import { Accounts } from '../../src/account/accounts.js';
-import { Quota } from '../../src/account/quota.js';
 import type { Config } from '../../src/config.js';
-import { Conversations } from '../../src/conversation/conversations.js';
-import { createDialogue } from '../../src/dialogue/index.js';
 import type { Dialogue } from '../../src/dialogue/dialogue.js';
 import { CodedError } from '../../src/errors.js';
 import { createLog } from '../../src/log.js';
 import { connectRedis } from '../../src/queue/redis.js';
-import { Roles } from '../../src/role/roles.js';
+import { openData, openSessionServices } from '../../src/services.js';
 import { type LifeEchoOptions, createLifeEcho } from '../../src/session/life-echo/index.js';
 import { SessionManager } from '../../src/session/core/manager.js';
-import { StorageUse } from '../../src/tempfile/usage.js';
-import { Rates } from '../../src/limit/rates.js';
 import type { SessionServices } from '../../src/session/services.js';
 import { registerSockets } from '../../src/session/socket/transport.js';
 import { unlessAborted } from '../../src/abort.js';
-import { createSynthesiser } from '../../src/speech/index.js';
 import type { Recogniser, RecogniseOptions, Recording } from '../../src/speech/speech.js';
 import { openDatabase } from '../../src/store/database.js';
 import type { Database, User } from '../../src/store/schema.js';
@@ -28,7 +21,6 @@ import { textsOfWav, wavOfText } from '../fakes/openai/voice.js';
 import { signIn } from '../helpers/account.js';
 import { watchFrames } from '../helpers/conform.js';
 import { type RunningRedis, startRedis } from '../helpers/redis.js';
-import { openTasks } from '../helpers/tasks.js';
 
 /**
  * Understands the WAVs of `spoken()` at once. `hold:x ...` is understood when the test says so,
@@ -164,23 +156,15 @@ export async function startLifeEcho(
     TURNS_PER_MINUTE: '1000',
     ...options.settings,
   });
-  const { tasks } = await openTasks(t, redis);
   const connection = connectRedis(config, log);
   const db = await openDatabase(config, log);
-  const roles = new Roles(db, config, log);
-  await roles.open();
+  const data = await openData(config, log, connection);
   const store = await openTempFiles(config);
   const recogniser = new ScriptedRecogniser();
-  const services: SessionServices = {
-    ...{ config, log, store, redis: connection, roles, recogniser, tasks },
-    accounts: new Accounts(db, config, log, connection),
-    quota: new Quota(db, config),
-    conversations: new Conversations(db, connection, config, log),
-    synthesiser: createSynthesiser(config, log),
-    dialogue: options.dialogue ?? createDialogue(config, log),
-    rates: new Rates(config, connection),
-    usage: new StorageUse(config, connection),
-  };
+  const services = openSessionServices(config, log, store, connection, data, {
+    recogniser,
+    ...(options.dialogue === undefined ? {} : { dialogue: options.dialogue }),
+  });
   const sessions = new SessionManager(services);
   sessions.start();
   const app = fastify();
@@ -202,6 +186,8 @@ export async function startLifeEcho(
   const close = () => (closing ??= app.close());
   t.teardown(async () => {
     await close();
+    await services.close();
+    await data.close();
     await db.destroy();
     connection.disconnect();
   });
