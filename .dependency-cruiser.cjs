@@ -65,8 +65,8 @@ module.exports = {
     {
       name: 'only-the-app-knows-operators',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(ops/|app\\.ts)' },
-      to: { path: '^src/ops/', dependencyTypesNot: ['type-only'] },
+      from: { path: '^src/', pathNot: '^src/(operator/|app\\.ts)' },
+      to: { path: '^src/operator/', dependencyTypesNot: ['type-only'] },
     },
     {
       name: 'providers-know-no-service',

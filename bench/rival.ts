@@ -12,7 +12,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { Engine } from '../native/index.js';
-import { readCases, renderOptions } from '../scripts/golden-case.js';
+import { readCases, renderOptions } from '../scripts/golden/case.js';
 
 const { values } = parseArgs({
   options: {

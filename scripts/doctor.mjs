@@ -1,6 +1,6 @@
 // `npm run doctor`: looks at this machine and its settings, says what is wrong and how to mend it,
 // and changes nothing. Plain JavaScript without dependencies for what may be wrong before anything
-// is installed; the rest (scripts/doctor-service.ts) runs as soon as it is compiled.
+// is installed; the rest (scripts/doctor/main.ts) runs as soon as it is compiled.
 //   --json         one JSON object: {"ok": boolean, "checks": [{name, level, message, fix?}]}
 //   --seconds 10   how long each check may take
 import { execFile, spawn } from 'node:child_process';
@@ -14,7 +14,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const json = process.argv.includes('--json');
 const given = Number(process.argv[process.argv.indexOf('--seconds') + 1]);
 const seconds = process.argv.includes('--seconds') && given > 0 ? given : 10;
-const compiled = join(root, 'dist', 'scripts', 'doctor-service.js');
+const compiled = join(root, 'dist', 'scripts', 'doctor', 'main.js');
 const isInstalled = existsSync(join(root, 'node_modules', 'fastify'));
 const isCompiled = isInstalled && existsSync(compiled);
 const isBuilt = ['cuda/Release', 'cmake/Release', 'gyp'].some((folder) =>

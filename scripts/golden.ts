@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Engine } from '../native/index.js';
 import { importModel } from '../weights/import.js';
-import { readCases } from './golden-case.js';
-import { type Row, checkCase, holds } from './golden-check.js';
+import { readCases } from './golden/case.js';
+import { type Row, checkCase, holds } from './golden/check.js';
 
 function format(value: number): string {
   if (value === 0 || value === Infinity || Number.isNaN(value)) return String(value);

@@ -1,5 +1,5 @@
 import type { Static } from 'typebox';
-import type * as schema from '../ops/schema.js';
+import type * as schema from '../operator/schema.js';
 import type { Http, RequestOptions } from './http.js';
 
 export type OperatorStatus = Static<typeof schema.statusAnswer>;

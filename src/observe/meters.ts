@@ -2,7 +2,7 @@ import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom
 
 /**
  * What this process counts of itself. What belongs to the whole service lies in Redis and is read
- * when it is asked for (src/ops/metrics.ts). Values of labels are bounded: patterns of routes, codes
+ * when it is asked for (src/operator/metrics.ts). Values of labels are bounded: patterns of routes, codes
  * of errors and names of providers, never an id or an address.
  */
 export const registry = new Registry();

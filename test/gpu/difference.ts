@@ -1,4 +1,4 @@
-import { relativeError } from '../../scripts/relative-error.js';
+import { relativeError } from '../../scripts/golden/relative-error.js';
 import type { Figure } from './check.js';
 
 /** What two clips may differ by. */

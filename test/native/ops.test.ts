@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { smallSize, writeCheckpoint } from '../../bench/synthetic/checkpoint.js';
 import { Engine } from '../../native/index.js';
-import { relativeError } from '../../scripts/relative-error.js';
+import { relativeError } from '../../scripts/golden/relative-error.js';
 import { importModel } from '../../weights/import.js';
 import type { Manifest } from '../../weights/manifest.js';
 import { smallClip, speech } from './clip.js';

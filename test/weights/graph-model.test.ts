@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import t from 'tap';
 import { smallSize, writeCheckpoint } from '../../bench/synthetic/checkpoint.js';
-import { relativeError } from '../../scripts/relative-error.js';
+import { relativeError } from '../../scripts/golden/relative-error.js';
 import { importModel } from '../../weights/import.js';
 import type { Manifest } from '../../weights/manifest.js';
 import { melFilters } from '../../weights/model/mel.js';

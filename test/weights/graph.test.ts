@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fromBinary } from '@bufbuild/protobuf';
 import { ModelProtoSchema } from 'onnx-buf';
 import t from 'tap';
-import { relativeError } from '../../scripts/relative-error.js';
+import { relativeError } from '../../scripts/golden/relative-error.js';
 import { Graph } from '../../weights/graph/builder.js';
 import { DataFile } from '../../weights/graph/data-file.js';
 import * as W from '../../weights/graph/weight.js';

@@ -1,8 +1,8 @@
 import t from 'tap';
 import { createLog } from '../../src/log.js';
 import { type Claim, WorkerQueue } from '../../src/queue/worker-queue.js';
-import { keepLease } from '../../worker/claim/lease.js';
-import { Reporter } from '../../worker/report/reporter.js';
+import { keepLease } from '../../worker/pipeline/lease.js';
+import { Reporter } from '../../worker/pipeline/reporter.js';
 import { startRedis, taskJson, until } from '../helpers/redis.js';
 
 const log = createLog('silent');

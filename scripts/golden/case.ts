@@ -2,8 +2,8 @@ import { readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
-import type { RenderOptions } from '../native/index.js';
-import { CodedError } from '../src/errors.js';
+import type { RenderOptions } from '../../native/index.js';
+import { CodedError } from '../../src/errors.js';
 
 /** A tensor of a golden file; integers are exact in it as long as they fit a double. */
 export interface GoldenTensor {

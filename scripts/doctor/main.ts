@@ -1,10 +1,10 @@
 import { parseArgs } from 'node:util';
-import { type Config, doubtfulNames, loadConfig } from '../src/config.js';
-import { codeOf } from '../src/errors.js';
-import { engine, gpu, weights } from './doctor/engine.js';
-import { type Check, Findings } from './doctor/findings.js';
-import { dataFolder, environmentFile, port } from './doctor/machine.js';
-import { api, database, providers, redis, tempFiles } from './doctor/services.js';
+import { type Config, doubtfulNames, loadConfig } from '../../src/config.js';
+import { codeOf } from '../../src/errors.js';
+import { engine, gpu, weights } from './engine.js';
+import { type Check, Findings } from './findings.js';
+import { dataFolder, environmentFile, port } from './machine.js';
+import { api, database, providers, redis, tempFiles } from './services.js';
 
 /**
  * The part of `npm run doctor` that needs what is installed and compiled: a JSON line for each

@@ -1,6 +1,6 @@
-import { type Engine, type Tensor, parts } from '../native/index.js';
-import type { Manifest } from '../weights/manifest.js';
-import { type GoldenCase, type GoldenTensor, renderOptions } from './golden-case.js';
+import { type Engine, type Tensor, parts } from '../../native/index.js';
+import type { Manifest } from '../../weights/manifest.js';
+import { type GoldenCase, type GoldenTensor, renderOptions } from './case.js';
 import { relativeError } from './relative-error.js';
 
 /** Relative errors of one network and of the whole loop, and levels of 255 of the frames. */
