@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { partsOf, sentencesOf } from '../../src/dialogue/index.js';
 import { SentenceSplitter } from '../../src/dialogue/sentences.js';
+import { cpuMs } from '../helpers/cpu.js';
 
 function sentences(...pieces: string[]): string[] {
   const splitter = new SentenceSplitter();
@@ -284,11 +285,11 @@ t.test('a written reply in messages', async (t) => {
 });
 
 t.test('hostile text takes no time', async (t) => {
-  const began = performance.now();
-  for (const unit of ['.', '"', ' ', '\n', '*', 'a.', '1.', '(', ',', '。”', '\ud83d']) {
-    sentences(unit.repeat(100_000 / unit.length));
-    partsOf(unit.repeat(50_000 / unit.length));
-  }
-  const ms = performance.now() - began;
+  const ms = cpuMs(() => {
+    for (const unit of ['.', '"', ' ', '\n', '*', 'a.', '1.', '(', ',', '。”', '\ud83d']) {
+      sentences(unit.repeat(100_000 / unit.length));
+      partsOf(unit.repeat(50_000 / unit.length));
+    }
+  });
   t.ok(ms < 10_000, `${Math.round(ms)} ms`);
 });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { spokenText } from '../../src/dialogue/index.js';
+import { cpuMs } from '../helpers/cpu.js';
 
 const cases: [what: string, text: string, spoken: string][] = [
   ['plain words', "It's 5 o'clock, isn't it? (Yes.)", "It's 5 o'clock, isn't it? (Yes.)"],
@@ -80,8 +81,7 @@ t.test('words without markup stay as they are', async () => {
 });
 
 t.test('hostile text takes no time', async (t) => {
-  const began = performance.now();
-  for (const unit of [
+  const units = [
     '*',
     '_',
     '[',
@@ -97,9 +97,9 @@ t.test('hostile text takes no time', async (t) => {
     'http://',
     '\u200d',
     'e\u0301',
-  ]) {
-    spokenText(unit.repeat(20_000));
-  }
-  const ms = performance.now() - began;
+  ];
+  const ms = cpuMs(() => {
+    for (const unit of units) spokenText(unit.repeat(20_000));
+  });
   t.ok(ms < 5000, `${Math.round(ms)} ms`);
 });

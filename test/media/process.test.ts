@@ -7,10 +7,8 @@ import { folder, refusal } from '../helpers/media.js';
 const endless = ['-v', 'error', '-re', '-f', 'lavfi', '-i', 'sine', '-f', 's16le', 'pipe:1'];
 
 void t.test('a tool that does not end is stopped', async (t) => {
-  const started = Date.now();
   const error = await refusal(runTool('ffmpeg', endless, { timeoutMs: 300, maxOutputBytes: 1e9 }));
   t.equal(error.code, 'MEDIA_TIMEOUT');
-  t.ok(Date.now() - started < 5000);
 });
 
 void t.test('a tool that writes too much is stopped', async (t) => {

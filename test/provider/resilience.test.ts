@@ -119,12 +119,11 @@ void t.test('the caller can leave at any moment', async (t) => {
   t.equal(stuck.calls.length, 1, 'an aborted caller starts nothing');
 
   const waiting = new AbortController();
-  const busy = script(fail(() => retryable(new CodedError('ASR_UNAVAILABLE', 'busy'), 200)));
-  const between = service().run(busy.work, waiting.signal);
+  const hour = 3_600_000;
+  const busy = script(fail(() => retryable(new CodedError('ASR_UNAVAILABLE', 'busy'), hour)));
+  const between = service({ timeoutMs: 2 * hour }).run(busy.work, waiting.signal);
   setTimeout(() => waiting.abort(reason), 20);
-  const started = performance.now();
-  await t.rejects(between, reason);
-  t.ok(performance.now() - started < 150, 'a wait between attempts ends at once');
+  await t.rejects(between, reason, 'a wait between attempts ends at once');
 });
 
 void t.test('what outlives the call follows the caller, not the clock', async (t) => {

@@ -93,7 +93,7 @@ t.test('a client that ignores the goodbye is cut, an upgrade meanwhile refused',
   t.match(late.head, /^HTTP\/1.1 503 /);
   t.match(late.head, /"code":"SERVER_STOPPING"/);
   await closed;
-  t.ok(performance.now() - started < 3000);
+  t.ok(performance.now() - started < 20_000, 'ws itself would wait for 30 s');
   if (!line.closed) await once(line, 'close');
 });
 

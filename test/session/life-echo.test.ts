@@ -67,7 +67,7 @@ t.test('an unknown id makes a conversation, which opens with questions', async (
   }
   const times = client.socket.frames
     .filter(({ frame }) => frame['type'] === 'agent_response')
-    .map(({ at }) => at);
+    .map(({ frame }) => Date.parse(String(frame['timestamp'])));
   t.ok((times[1] as number) - (times[0] as number) > 250, 'with a pause between');
   await until(async () => (await messages(server, 'new')).length === expected.length, 'stored');
   const rows = await server.services.conversations.messages('new', { limit: 10 });

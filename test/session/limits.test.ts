@@ -8,6 +8,7 @@ import { parseFrame } from '../../src/session/socket/frame.js';
 import { Alarm, TokenBucket } from '../../src/session/socket/limits.js';
 import { type Outlet, Outbox } from '../../src/session/socket/outbox.js';
 import { until } from '../helpers/redis.js';
+import { cpuMs } from '../helpers/cpu.js';
 
 const config = (settings: Record<string, string> = {}) =>
   loadConfig({ DATA_DIR: '/nowhere', ...settings });
@@ -53,18 +54,19 @@ t.test('anything else is FRAME_MALFORMED, whatever it is', async (t) => {
 });
 
 t.test('a large hostile frame costs little', async (t) => {
-  const started = performance.now();
   const frames = [
     '['.repeat(16_000_000),
     `{"a":[${'[],'.repeat(5_000_000)}0]}`,
     `{"a":[${'"",'.repeat(5_000_000)}0]}`,
   ];
-  for (const text of frames) {
-    t.throws(() => parseFrame(Buffer.from(text)), { code: 'FRAME_MALFORMED' });
-  }
-  const escapes = `{"a":"${'\\"'.repeat(4_000_000)}"}`;
-  t.equal((parseFrame(Buffer.from(escapes))['a'] as string).length, 4_000_000);
-  t.ok(performance.now() - started < 3000, `${performance.now() - started} ms`);
+  const ms = cpuMs(() => {
+    for (const text of frames) {
+      t.throws(() => parseFrame(Buffer.from(text)), { code: 'FRAME_MALFORMED' });
+    }
+    const escapes = `{"a":"${'\\"'.repeat(4_000_000)}"}`;
+    t.equal((parseFrame(Buffer.from(escapes))['a'] as string).length, 4_000_000);
+  });
+  t.ok(ms < 3000, `${ms} ms`);
 });
 
 t.test('a token bucket', async (t) => {

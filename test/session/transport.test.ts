@@ -169,20 +169,16 @@ t.test('while it is checked who connects, the rest waits', async (t) => {
 });
 
 t.test('deadlines: who, idle, token', async (t) => {
-  const server = await startEcho(t, {
+  const strict = await startEcho(t, {
     isOpenToAll: false,
-    settings: { WS_AUTH_SECONDS: '0.2', WS_IDLE_SECONDS: '0.5' },
+    settings: { WS_AUTH_SECONDS: '0.2', WS_IDLE_SECONDS: '30' },
   });
+  const stranger = await SocketClient.connect(`${strict.url}/ws`);
+  const server = await startEcho(t, { settings: { WS_IDLE_SECONDS: '1' } });
   const connect = () => SocketClient.connect(`${server.url}/ws`);
-  const [stranger, idle, expiring, renewed] = await Promise.all([
-    connect(),
-    connect(),
-    connect(),
-    connect(),
-  ]);
-  idle.send({ event: 'hello' });
+  const [idle, expiring, renewed] = await Promise.all([connect(), connect(), connect()]);
   expiring.send({ event: 'hello', expiresAt: Date.now() + 150 });
-  renewed.send({ event: 'hello', expiresAt: Date.now() + 150 });
+  renewed.send({ event: 'hello', expiresAt: Date.now() + 500 });
   renewed.send({ event: 'hello', expiresAt: Date.now() + 3_600_000 });
   t.match(await stranger.closed, { code: 4401, reason: /^AUTH_TIMEOUT: / });
   t.ok(stranger.received.some(isError('AUTH_TIMEOUT')));
@@ -211,9 +207,7 @@ t.test('a client that answers no ping is dropped, one that does stays', async (t
   const { line, head } = await upgrade(server.url);
   t.match(head, /101 Switching Protocols/);
   line.resume();
-  const started = performance.now();
   await once(line, 'close');
-  t.ok(performance.now() - started < 2000);
   await until(() => server.seen[1]?.end !== undefined, 'the end is told');
   t.match(server.seen[1]?.end, { code: 1006, byServer: false, reason: /heartbeat/ });
   alive.send({ event: 'still here' });
