@@ -4,7 +4,7 @@ import { isAlive } from '../alive.js';
 import { type Config, type QuotaKind, quotaKinds } from '../config.js';
 import { CodedError } from '../errors.js';
 import { isForeignKeyViolation } from '../store/errors.js';
-import type { Database, User } from '../store/schema.js';
+import type { Database, ReservationsTable, User } from '../store/schema.js';
 
 export type Amounts = Partial<Record<QuotaKind, number>>;
 type Customer = Pick<User, 'id' | 'subscription_type'>;
@@ -31,6 +31,8 @@ const dayMs = 86_400_000;
 const thousandths = 1000;
 /** What nobody has settled by then is given back; a turn takes seconds, its video minutes. */
 const reservedMs = 3_600_000;
+/** Holds what is set aside for a task, which goes on when the process that took it ends. */
+const taskHolder = 'task';
 /** Tells this process from an earlier one with its number. */
 const run = randomUUID();
 const nouns: Readonly<Record<QuotaKind, string>> = {
@@ -56,29 +58,11 @@ export class Quota {
   /** Sets all amounts aside, or none: QUOTA_EXCEEDED says which limit and when it resets. */
   async reserve(user: Customer, amounts: Amounts): Promise<Reservation> {
     const day = dayOf(this.#now());
-    const limits = this.#limitsOf(user);
     const reserved = inThousandths(amounts);
     const id = randomUUID();
-    const all = this.#db.transaction().execute(async (trx) => {
-      await this.#reclaim(trx, user.id);
-      // In one order for everybody, so that no two wait for each other.
-      for (const kind of quotaKinds) {
-        const amount = reserved[kind];
-        if (amount === undefined) continue;
-        const limit = limits[kind];
-        if (!(await addWithin(trx, { user_id: user.id, day, kind, amount }, limit))) {
-          throw await this.#exceeded(trx, user, kind, amount, limit ?? 0);
-        }
-        const holder = `${this.#host}.${process.pid}.${run}`;
-        const expires_at = this.#now() + reservedMs;
-        const row = { id, kind, user_id: user.id, day, amount, holder, expires_at };
-        await trx.insertInto('reservations').values(row).execute();
-      }
-    });
-    await all.catch((error: unknown) => {
-      if (!isForeignKeyViolation(error)) throw error;
-      throw new CodedError('TOKEN_INVALID', 'the account was deleted');
-    });
+    const holder = `${this.#host}.${process.pid}.${run}`;
+    const expires_at = this.#now() + reservedMs;
+    await this.#setAside(user, reserved, { id, day, holder, expires_at });
     let closing: Promise<void> | undefined;
     const close = (actual: Amounts) => {
       closing ??= this.#adjust(user.id, id, day, reserved, inThousandths(actual)).catch(
@@ -93,6 +77,56 @@ export class Quota {
       settle: close,
       release: () => close(Object.fromEntries(Object.keys(reserved).map((kind) => [kind, 0]))),
     };
+  }
+
+  /**
+   * The same for a task: whatever becomes of this process, it is set aside until `closeTask`, or
+   * given back after `keptMs`.
+   */
+  async reserveForTask(
+    user: Customer,
+    amounts: Amounts,
+    { id, keptMs }: { readonly id: string; readonly keptMs: number },
+  ): Promise<void> {
+    const now = this.#now();
+    const row = { id, day: dayOf(now), holder: taskHolder, expires_at: now + keptMs };
+    await this.#setAside(user, inThousandths(amounts), row);
+  }
+
+  /** Counts what was set aside for a task, or gives it back; the first who says so is right. */
+  async closeTask(id: string, isUsed: boolean): Promise<void> {
+    await this.#db.transaction().execute(async (trx) => {
+      const held = trx.deleteFrom('reservations').where('id', '=', id);
+      const rows = await held.where('holder', '=', taskHolder).returningAll().execute();
+      if (!isUsed) await giveBack(trx, rows);
+    });
+  }
+
+  async #setAside(
+    user: Customer,
+    reserved: Amounts,
+    row: Pick<ReservationsTable, 'id' | 'day' | 'holder'> & { readonly expires_at: number },
+  ): Promise<void> {
+    const limits = this.#limitsOf(user);
+    const { day } = row;
+    const all = this.#db.transaction().execute(async (trx) => {
+      await this.#reclaim(trx, user.id);
+      // In one order for everybody, so that no two wait for each other.
+      for (const kind of quotaKinds) {
+        const amount = reserved[kind];
+        if (amount === undefined) continue;
+        const limit = limits[kind];
+        if (!(await addWithin(trx, { user_id: user.id, day, kind, amount }, limit))) {
+          throw await this.#exceeded(trx, user, kind, amount, limit ?? 0);
+        }
+        const values = { ...row, kind, user_id: user.id, amount };
+        await trx.insertInto('reservations').values(values).execute();
+      }
+    });
+    await all.catch((error: unknown) => {
+      if (!isForeignKeyViolation(error)) throw error;
+      throw new CodedError('TOKEN_INVALID', 'the account was deleted');
+    });
   }
 
   /** Today's use and limits. */
@@ -174,11 +208,9 @@ export class Quota {
         'in',
         lost.map(({ id }) => id),
       )
-      .returning(['day', 'kind', 'amount'])
+      .returningAll()
       .execute();
-    for (const { day, kind, amount } of rows) {
-      await addWithin(trx, { user_id: user, day, kind: kind as QuotaKind, amount: -amount });
-    }
+    await giveBack(trx, rows);
   }
 
   /** Of other machines only the time tells. */
@@ -211,6 +243,16 @@ export class Quota {
         `the count starts again at ${resetOf(now)}`,
       { retryAfterSeconds: Math.max(1, Math.ceil((Date.parse(resetOf(now)) - now) / 1000)) },
     );
+  }
+}
+
+/** Takes what was set aside out of the counts again. */
+async function giveBack(
+  trx: Transaction<Database>,
+  rows: readonly Pick<ReservationsTable, 'user_id' | 'day' | 'kind' | 'amount'>[],
+): Promise<void> {
+  for (const { user_id, day, kind, amount } of rows) {
+    await addWithin(trx, { user_id, day, kind: kind as QuotaKind, amount: -amount });
   }
 }
 

@@ -24,6 +24,8 @@ export const keys = {
   request: (taskId: string) => `task_request:${taskId}`,
   /** Sorted set: a user's tasks of HTTP, by the time (ms) at which they were asked for. */
   requestsOf: (userId: string) => `task_requests_of:${userId}`,
+  /** Sorted set: tasks of HTTP whose end nobody has counted yet, by the time (ms) of the request. */
+  uncounted: 'task_requests_uncounted',
   /** Set: tasks of one user or address that are not known to be over. */
   tasksOf: (owner: string) => `tasks_of:${owner}`,
   /** The session whose file it is; nobody's without one. */

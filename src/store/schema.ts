@@ -66,7 +66,7 @@ export interface ReservationsTable {
   day: string;
   /** Thousandths. */
   amount: number;
-  /** The process that settles it, as `host.pid.run`. */
+  /** The process that settles it, as `host.pid.run`, or `task`: then `id` is that of a task. */
   holder: string;
   expires_at: Time;
 }

@@ -1,5 +1,6 @@
 import { randomInt, randomUUID } from 'node:crypto';
-import type { Quota, Reservation } from '../account/quota.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Quota } from '../account/quota.js';
 import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
 import type { Owner, Rates } from '../limit/rates.js';
@@ -21,8 +22,9 @@ import { isEnd } from './update.js';
 
 /** The `session_id` of every task of HTTP: sessions have UUIDs. */
 const httpSession = 'http';
-/** How often it is looked whether a task that is followed is still known. */
-const lookMs = 60_000;
+const lookMs = 2_000;
+/** Of a task that is not known by then nothing will be. */
+const submitMs = 3_600_000;
 const mostSeed = 2 ** 32;
 
 export interface RenderServices {
@@ -43,18 +45,12 @@ export interface Visitor {
   readonly owner: Owner | undefined;
 }
 
-/** What has to be done when a task is over. */
-interface Follow {
-  readonly unwatch: () => void;
-  readonly release: () => Promise<void>;
-}
-
 /** The tasks of HTTP: who may have what rendered, and who may know of it. */
 export class Renders {
   readonly #services: RenderServices;
   readonly #requests: RenderRequests;
-  readonly #followed = new Map<string, Follow>();
   #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<unknown> | undefined;
 
   constructor(services: RenderServices) {
     this.#services = services;
@@ -62,14 +58,19 @@ export class Renders {
   }
 
   start(): void {
-    this.#timer = setInterval(() => void this.#look(), lookMs).unref();
+    const look = () => {
+      this.#looking ??= this.#look()
+        .catch((err: unknown) => this.#services.log.warn({ err }, 'not counted; trying again'))
+        .finally(() => (this.#looking = undefined));
+    };
+    look();
+    this.#timer = setInterval(look, lookMs).unref();
   }
 
-  /** What is not over by now is not counted: the tasks go on. */
-  stop(): void {
+  /** What is not over by now goes on, and is counted by another process or the next one. */
+  async stop(): Promise<void> {
     clearInterval(this.#timer);
-    for (const { unwatch } of this.#followed.values()) unwatch();
-    this.#followed.clear();
+    await Promise.race([this.#looking, sleep(2000, undefined, { ref: false })]);
   }
 
   /**
@@ -95,13 +96,16 @@ export class Renders {
     const request: RenderRequest = {
       ...{ image_id, audio_id, ...settings, seed },
       ...(user === undefined ? {} : { user: user.id }),
+      ...(owner === undefined ? {} : { owner }),
       created_at: new Date().toISOString(),
     };
-    const reservation =
-      user === undefined ? undefined : await quota.reserve(user, { video_seconds: seconds });
     try {
+      // Listed first, so that whatever happens next somebody looks after what is set aside.
       await this.#requests.add(taskId, request);
-      this.#follow(taskId, owner, reservation);
+      if (user !== undefined) {
+        const { keptMs } = this.#requests;
+        await quota.reserveForTask(user, { video_seconds: seconds }, { id: taskId, keptMs });
+      }
       const submitted = await tasks.submit(
         {
           ...{ taskId, sessionId: httpSession, owner, refImageId: image_id, audioId: audio_id },
@@ -112,9 +116,7 @@ export class Renders {
       );
       return { ...submitted, seed };
     } catch (error) {
-      this.#followed.get(taskId)?.unwatch();
-      this.#followed.delete(taskId);
-      await reservation?.release();
+      await quota.closeTask(taskId, false);
       await this.#requests.remove(taskId, request);
       throw error;
     }
@@ -154,7 +156,7 @@ export class Renders {
 
   async #state(
     taskId: string,
-    { user: _, ...request }: RenderRequest,
+    { user: _, owner: __, ...request }: RenderRequest,
   ): Promise<RenderState | undefined> {
     const last = await this.#services.tasks.result(taskId);
     if (last === undefined) return undefined;
@@ -198,37 +200,27 @@ export class Renders {
     return Math.ceil(Math.min(seconds, most));
   }
 
-  /** Counts what the task made, once it is over: its seconds, and the room of its video. */
-  #follow(taskId: string, owner: Owner | undefined, reservation: Reservation | undefined): void {
-    const { tasks, store, usage, log } = this.#services;
-    const release = async () => reservation?.release();
-    const count = async (videoId: string | undefined) => {
-      if (videoId === undefined) return release();
-      await reservation?.settle({});
-      const video = owner && (await store.find(videoId));
-      if (owner && video) await usage.add(owner, video, { isThere: true });
-    };
-    const unwatch = tasks.watch(taskId, (update) => {
-      if (!isEnd(update)) return;
-      this.#followed.delete(taskId);
-      const videoId = update.status === 'completed' ? update.video_file_id : undefined;
-      count(videoId).catch((err: unknown) => log.error({ err, task: taskId }, 'not counted'));
-    });
-    this.#followed.set(taskId, { unwatch, release });
+  /** Counts what is over by now, whichever process it came to. */
+  async #look(): Promise<void> {
+    for (const [taskId, askedAt] of await this.#requests.uncounted()) {
+      await this.#count(taskId, askedAt);
+    }
   }
 
-  /** Lets go of tasks whose state is gone. */
-  async #look(): Promise<void> {
-    for (const [taskId, { unwatch, release }] of this.#followed) {
-      try {
-        if ((await this.#services.tasks.result(taskId)) !== undefined) continue;
-        if (!this.#followed.delete(taskId)) continue;
-        unwatch();
-        await release();
-      } catch (err) {
-        this.#services.log.warn({ err, task: taskId }, 'a task could not be looked at');
-      }
+  /** Counts what a task made, if it is over: its seconds, and the room of its video. */
+  async #count(taskId: string, askedAt: number): Promise<void> {
+    const { tasks, quota, store, usage } = this.#services;
+    const last = await tasks.result(taskId);
+    const isOver = last === undefined ? Date.now() - askedAt > submitMs : isEnd(last);
+    if (!isOver) return;
+    const videoId = last?.status === 'completed' ? last.video_file_id : undefined;
+    await quota.closeTask(taskId, videoId !== undefined);
+    if (videoId !== undefined) {
+      const owner = (await this.#requests.find(taskId))?.owner;
+      const video = owner && (await store.find(videoId));
+      if (owner && video) await usage.add(owner as Owner, video, { isThere: true });
     }
+    await this.#requests.counted(taskId);
   }
 }
 

@@ -60,7 +60,7 @@ export const taskRoutes: FastifyPluginAsyncTypebox<
   const closing = new AbortController();
   renders.start();
   app.addHook('preClose', async () => closing.abort());
-  app.addHook('onClose', async () => renders.stop());
+  app.addHook('onClose', () => renders.stop());
 
   /** Whoever is trusted, as with the API token, is nobody in particular. */
   const visitor = async (request: FastifyRequest): Promise<Visitor> => {

@@ -233,3 +233,29 @@ void t.test('what a process that died had set aside is given back', async (t) =>
     });
   }
 });
+
+void t.test('what is set aside for a task is closed once, by whoever sees its end', async (t) => {
+  for (const database of await databases(t)) {
+    await t.test(database.engine, async (t) => {
+      const db = await database.open();
+      const config = database.config({ QUOTAS });
+      let now = Date.parse('2026-11-22T10:00:00Z');
+      const [quota, other] = [new Quota(db, config, () => now), new Quota(db, config, () => now)];
+      const { user } = await signIn(db, config);
+      const used = async () => (await other.usage(user)).kinds.video_seconds.used;
+      const hour = 3_600_000;
+      for (const id of ['made', 'failed', 'lost']) {
+        await quota.reserveForTask(user, { video_seconds: 3 }, { id, keptMs: 3 * hour });
+      }
+      now += 2 * hour;
+      t.equal(await used(), 9, 'however long it takes');
+      await quota.closeTask('made', true);
+      await other.closeTask('made', false);
+      t.equal(await used(), 9);
+      await Promise.all([quota.closeTask('failed', false), other.closeTask('failed', false)]);
+      t.equal(await used(), 6);
+      now += 2 * hour;
+      t.equal(await used(), 3, 'what nobody closes is given back');
+    });
+  }
+});

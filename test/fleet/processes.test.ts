@@ -1,59 +1,15 @@
-import { type ChildProcess, fork } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { childEnvironment } from '../../src/config.js';
-import { projectRoot } from '../../src/paths.js';
+import { startApi } from '../helpers/api.js';
 import { temporaryFolder, upload } from '../helpers/app.js';
 import { Client } from '../helpers/client.js';
 import { newPostgresDatabase } from '../helpers/database.js';
-import { type RunningRedis, startRedis, until } from '../helpers/redis.js';
+import { startRedis, until } from '../helpers/redis.js';
 import { tone } from '../helpers/samples.js';
 import { startSmallestClipWorker } from '../helpers/smallest-clip.js';
 import { startS3 } from '../helpers/stores.js';
 import { Talker, inOrder } from '../session/session-helper.js';
 import { SocketClient } from '../../scripts/socket-client.js';
-
-interface Api {
-  readonly url: string;
-  readonly child: ChildProcess;
-  kill(): Promise<void>;
-}
-
-/** An API process, with a data folder of its own, as on a machine of its own. */
-async function startApi(
-  t: Test,
-  redis: RunningRedis,
-  settings: Record<string, string>,
-): Promise<Api> {
-  const { host, port } = redis.config().redis;
-  const child = fork(join(projectRoot, 'dist', 'src', 'server.js'), {
-    env: childEnvironment({
-      ...{ DATA_DIR: await temporaryFolder(t), PORT: '0', REDIS_HOST: host },
-      ...{ REDIS_PORT: String(port), LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent' },
-      ...settings,
-    }),
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-  });
-  t.teardown(() => child.kill('SIGKILL'));
-  const [message] = (await once(child, 'message')) as [
-    { type: string; address: string; message: string; code: string },
-  ];
-  if (message.type !== 'ready') throw Object.assign(new Error(message.message), message);
-  await until(async () => {
-    const all = await redis.client.hvals('session_process_traits');
-    return all.some((traits) => traits.includes(message.address));
-  }, 'the others know where it is');
-  return {
-    url: message.address,
-    child,
-    kill: async () => {
-      child.kill('SIGKILL');
-      await once(child, 'exit');
-    },
-  };
-}
 
 /** What several machines share. */
 async function shared(t: Test): Promise<Record<string, string>> {
