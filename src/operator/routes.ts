@@ -8,7 +8,14 @@ import { CodedError } from '../errors.js';
 import { processOverview } from '../fleet/overview.js';
 import { projectRoot } from '../paths.js';
 import { cancelTask } from '../queue/cancel.js';
-import { type DeadTask, deadTasks, dropDead, findDead, requeue } from '../queue/dead.js';
+import {
+  type DeadTask,
+  deadTasks,
+  dropDead,
+  findDead,
+  isOfSession,
+  requeue,
+} from '../queue/dead.js';
 import { keys } from '../queue/keys.js';
 import { type DeviceQueue, queueOverview } from '../queue/overview.js';
 import { type Redis, inTime } from '../queue/redis.js';
@@ -109,7 +116,7 @@ export const operatorRoutes: FastifyPluginAsyncTypebox<OperatorRoutesOptions> = 
       return {
         success: true as const,
         failures,
-        dead: newest.map(deadJson),
+        dead: await inTime(Promise.all(newest.map((dead) => deadJson(redis, dead)))),
         dead_total: dead.length,
       };
     },
@@ -207,8 +214,10 @@ function deviceJson({
   };
 }
 
-function deadJson({ raw: _raw, text: _text, incomplete, ...known }: DeadTask) {
-  return { ...known, whole: incomplete !== true };
+async function deadJson(redis: Redis, dead: DeadTask) {
+  const { raw: _raw, text: _text, incomplete, ...known } = dead;
+  const of_session = await isOfSession(redis, dead);
+  return { ...known, whole: incomplete !== true, of_session };
 }
 
 /** The members that are there. */

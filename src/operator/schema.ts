@@ -96,6 +96,8 @@ const dead = Type.Object({
   attempts: optional(count),
   /** Whether it can be queued again: it was kept whole. */
   whole: Type.Boolean(),
+  /** Whether it was a session's, whose files serve no other task: queued again it fails. */
+  of_session: Type.Boolean(),
 });
 export const failuresAnswer = Type.Object({
   success,

@@ -83,7 +83,8 @@ export async function findDead(redis: Redis, config: Config, id: string): Promis
  */
 export async function isOfSession(redis: Redis, { task_id, raw }: DeadTask): Promise<boolean> {
   const [queued, asked] = await Promise.all([
-    redis.hget(keys.state(task_id), 'raw'),
+    // A key of that name may be something else.
+    redis.hget(keys.state(task_id), 'raw').catch(() => null),
     redis.exists(keys.request(task_id)),
   ]);
   return queued === raw && asked === 0;

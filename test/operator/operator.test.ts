@@ -96,7 +96,9 @@ void t.test('an operator sees what happens and acts on it', async (t) => {
 
   const { taskId } = await tasks.submit({ ...plainTask, taskId: 'bad' });
   const bad = await takeAndClaim(worker);
-  await worker.fail(bad, 10, new CodedError('IMAGE_UNREADABLE', 'no picture'));
+  await worker.fail(bad, 10, new CodedError('IMAGE_UNREADABLE', 'no picture'), {
+    breaksWorkers: true,
+  });
   t.match(await client.hget(`task:${taskId}`, 'seconds_waiting'), /^\d+\.\d{3}$/);
   await client.rpush('task_queue_gpu_0', '{"no task');
   t.equal(await worker.claim((await worker.take()) as string), undefined);
@@ -124,7 +126,7 @@ void t.test('an operator sees what happens and acts on it', async (t) => {
       devices: [
         {
           ...{ id: 0, name: 'small', kind: 'cpu', status: 'busy', worker: worker.worker },
-          ...{ task: 'running', progress: 0, queue_length: 1, dead: 1, queue: 'task_queue_gpu_0' },
+          ...{ task: 'running', progress: 0, queue_length: 1, dead: 2, queue: 'task_queue_gpu_0' },
         },
         { id: 1, kind: 'unknown', status: 'none', queue_length: 0, dead: 1 },
       ],
@@ -152,7 +154,7 @@ void t.test('an operator sees what happens and acts on it', async (t) => {
   await t.test('failures and dead letters', async (t) => {
     interface Failures {
       failures: { task_id: string; code: string }[];
-      dead: { id: string; task_id: string; whole: boolean }[];
+      dead: { id: string; task_id: string; whole: boolean; of_session: boolean }[];
       dead_total: number;
     }
     const { body } = await operator.get<Failures>('/failures');
@@ -166,16 +168,20 @@ void t.test('an operator sees what happens and acts on it', async (t) => {
       { task_id: 'bad', code: 'IMAGE_UNREADABLE', error: 'no picture', attempt: 1 },
     ]);
     t.equal((await operator.get<Failures>('/failures?limit=1')).body.failures.length, 1);
-    t.equal(body.dead_total, 2);
-    const poison = body.dead.find(({ task_id }) => task_id === 'poison');
-    t.match(poison, { id: /^\w{12}$/, whole: true });
+    t.equal(body.dead_total, 3);
+    const [poison, bad, broken] = ['poison', 'bad', ''].map((name) =>
+      body.dead.find(({ task_id }) => task_id === name),
+    );
+    t.match(poison, { id: /^\w{12}$/, whole: true, of_session: false });
+    t.match(bad, { whole: true, of_session: true });
     t.match(await operator.post(`/dead/${poison?.id}/requeue`, { device: 0 }), {
       body: { success: true, task_id: 'poison', queue: 'task_queue_gpu_0' },
     });
     t.same(await client.lrange('task_queue_gpu_0', 0, -1), [taskJson('poison')]);
     t.match(await operator.post(`/dead/${poison?.id}/requeue`, undefined), { status: 404 });
-    const broken = body.dead.find(({ task_id }) => task_id === '');
-    t.match(await operator.delete(`/dead/${broken?.id}`), { body: { success: true } });
+    for (const dead of [bad, broken]) {
+      t.match(await operator.delete(`/dead/${dead?.id}`), { body: { success: true } });
+    }
     t.match(await operator.get('/failures'), { body: { dead: [], dead_total: 0 } });
   });
 

@@ -8,10 +8,9 @@ import { createLog } from '../../src/log.js';
 import { Recovery } from '../../src/queue/recovery.js';
 import { connectRedis } from '../../src/queue/redis.js';
 import { projectRoot } from '../../src/paths.js';
-import { Tasks } from '../../src/task/tasks.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { startRedis, taskJson } from '../helpers/redis.js';
-import { openWorker, takeAndClaim } from '../helpers/tasks.js';
+import { openTasks, openWorker, takeAndClaim } from '../helpers/tasks.js';
 
 const program = join(projectRoot, 'dist', 'scripts', 'tasks.js');
 const fileIds = { refImageId: randomUUID(), audioId: randomUUID() };
@@ -96,18 +95,21 @@ void t.test('dead tasks are inspected, queued again as they were, and dropped', 
   t.match(await tasks('dead requeue poison x'), { code: 2, complaint: /dead requeue ID/ });
 
   await t.test('of a session, it is said that its files serve no other task', async (t) => {
-    const subscriber = connectRedis(config, createLog('silent'));
-    t.teardown(() => subscriber.disconnect());
-    const server = new Tasks(connection, subscriber, config, createLog('silent'));
-    t.teardown(() => server.stop());
-    await server.submit({ ...fileIds, taskId: 'said', sessionId: 's' });
+    const server = await openTasks(t, redis);
+    await server.tasks.submit({ ...fileIds, taskId: 'said', sessionId: 's' });
     for (let i = 0; i < 2; i++) await crash();
     await client.rpush(queueName, taskJson('pushed'));
     for (let i = 0; i < 2; i++) await crash();
+    await client.set('task:odd', 'no state');
+    await client.rpush(queueName, taskJson('odd'));
+    const worker = await openWorker(t, redis);
+    await worker.claim((await worker.take()) as string);
+    worker.disconnect();
     const told = /^\w{12} {2}said .*\n.*\n {2}of a session, .* with TASK_FILE_NOT_FOUND$/m;
     const { out } = await tasks('dead list');
     t.match(out, told);
     t.match(out, /^\w{12} {2}pushed /m);
+    t.match(out, /^\w{12} {2}odd /m, "also where somebody else's key has the name of its state");
     t.equal(out.match(/of a session/g)?.length, 1, 'not of the other');
     t.match((await tasks('dead show said')).out, told);
   });

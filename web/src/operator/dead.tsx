@@ -34,7 +34,7 @@ export function DeadLetters() {
 function DeadRow({ dead }: { dead: Dead }) {
   const { operator } = t();
   const [isDropping, setDropping] = useState(false);
-  const { id, task_id, code, error, at, attempts, whole, queue } = dead;
+  const { id, task_id, code, error, at, attempts, whole, of_session, queue } = dead;
   const name = task_id || operator.nameless;
   return (
     <li>
@@ -49,7 +49,7 @@ function DeadRow({ dead }: { dead: Dead }) {
       <div class="row">
         <Button
           aria-label={`${operator.requeue}: ${name}`}
-          disabled={!whole}
+          disabled={!whole || of_session}
           onClick={() => void act(() => server.requeue(id), operator.requeued(name))}
         >
           {operator.requeue}
@@ -64,6 +64,7 @@ function DeadRow({ dead }: { dead: Dead }) {
         </Button>
       </div>
       {!whole && <p class="hint">{operator.notWhole}</p>}
+      {of_session && <p class="hint">{operator.ofSession}</p>}
       {isDropping && (
         <Confirm
           title={operator.dropTitle}

@@ -65,4 +65,5 @@ export const operator = {
   dropHint: (task: string) => `${task} is deleted for good.`,
   dropped: (task: string) => `${task} is dropped.`,
   notWhole: 'It was not kept whole, so it cannot be queued again.',
+  ofSession: 'It was of a session, whose files serve no other task: queued again it would fail.',
 };

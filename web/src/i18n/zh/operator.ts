@@ -55,4 +55,5 @@ export const operator: typeof english = {
   dropHint: (task: string) => `${task} 将被永久删除。`,
   dropped: (task: string) => `${task} 已丢弃。`,
   notWhole: '它没有被完整保存，因此无法重新排队。',
+  ofSession: '它属于一个会话，其文件不能用于其他任务：重新排队也会失败。',
 };
