@@ -1,15 +1,13 @@
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { createLog } from '../../src/log.js';
-import { connectRedis } from '../../src/queue/redis.js';
-import { Tasks } from '../../src/task/tasks.js';
 import type { TaskUpdate } from '../../src/task/update.js';
 import { temporaryFolder } from '../helpers/app.js';
 import { ffprobe, isMarked } from '../helpers/media.js';
 import { until } from '../helpers/redis.js';
 import { picture, tone } from '../helpers/samples.js';
 import { Service, isGone, ownSettings } from '../helpers/stack.js';
+import { tasksOf } from '../helpers/tasks.js';
 
 const devices = 8;
 const total = 500;
@@ -28,14 +26,7 @@ void t.test('a machine of eight devices does 500 tasks once each', async (t) => 
   });
   await service.stack.workersReady;
   const { config, pids } = service.stack;
-  const log = createLog('silent');
-  const [redis, subscriber] = [connectRedis(config, log), connectRedis(config, log)];
-  const tasks = new Tasks(redis, subscriber, config, log);
-  t.teardown(() => {
-    tasks.stop();
-    redis.disconnect();
-    subscriber.disconnect();
-  });
+  const { tasks, subscriber } = await tasksOf(t, config);
   const images = await Promise.all([picture(64, 64), picture(80, 64)]);
   const uploads = await Promise.all(
     [...images, tone(0.1), tone(0.12, 16000, 330)].map((content) => service.upload(content)),
@@ -66,7 +57,6 @@ void t.test('a machine of eight devices does 500 tasks once each', async (t) => 
     const isVictims = status === 'inference' && deviceOf.get(task_id) === victim;
     if (isVictims && completions >= killAfter && lost === undefined) killing ??= kill(task_id);
   });
-  await subscriber.subscribe(config.progressChannel);
 
   for (let i = 0; i < total; i++) {
     await until(() => open.size < atOnce, 'the end of a task', 60_000);
