@@ -10,14 +10,17 @@ import { projectRoot } from '../paths.js';
 
 export type { Redis } from 'ioredis';
 
+/** A line that is silent for so long, or for a lease, is given up: its other end may be gone. */
+const silentMs = 30_000;
+
 /**
- * A connection that waits out a Redis that is away. Blocking commands and subscriptions need one
- * of their own each.
+ * A connection that waits out a Redis that is away. Blocking commands, which may take `blockMs`, and
+ * subscriptions need one of their own each.
  */
 export function connectRedis(
   config: Config,
   log: Log,
-  options: { blockingTimeout?: number; connectionName?: string } = {},
+  { blockMs = 0, ...options }: { blockMs?: number; connectionName?: string } = {},
 ): Redis {
   const { host, port, db, password, sentinels } = config.redis;
   const redis = new Redis({
@@ -26,6 +29,7 @@ export function connectRedis(
     ...(password === undefined ? {} : { password }),
     maxRetriesPerRequest: null,
     connectTimeout: 10_000,
+    socketTimeout: blockMs + Math.min(config.tasks.leaseMs, silentMs),
     retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 6), 2000),
     ...options,
   });

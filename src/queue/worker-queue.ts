@@ -80,7 +80,7 @@ export class WorkerQueue {
     this.processing = keys.processing(this.queue, worker);
     this.redis = connectRedis(config, log);
     this.#blocking = connectRedis(config, log, {
-      blockingTimeout: blockSeconds * 1000 + 5000,
+      blockMs: blockSeconds * 1000,
       connectionName: this.#blockingName(),
     });
     this.#control = connectRedis(config, log, { connectionName: `control:${worker}` });

@@ -6,6 +6,8 @@ export interface RedisProxy {
   readonly port: number;
   /** Cuts every connection, as a switch that loses power. */
   cut(): void;
+  /** The lines of now carry nothing any more, and nobody ends them, as when a machine loses power. */
+  silence(): void;
 }
 
 export interface Holds {
@@ -18,6 +20,7 @@ export interface Holds {
 /** A line to Redis that can be held or cut. */
 export async function startRedisProxy(t: Test, port: number, holds: Holds): Promise<RedisProxy> {
   const sockets = new Set<Socket>();
+  const silent = new WeakSet<Socket>();
   const server = createServer({ noDelay: true }, (client) => {
     const upstream = connect({ port, host: '127.0.0.1', noDelay: true });
     for (const [one, other] of [
@@ -31,7 +34,9 @@ export async function startRedisProxy(t: Test, port: number, holds: Holds): Prom
         other.destroy();
       });
     }
-    upstream.pipe(client);
+    upstream.on('data', (chunk: Buffer) => {
+      if (!silent.has(upstream)) client.write(chunk);
+    });
     client.on('data', (chunk: Buffer) => void forward(chunk));
     client.on('end', () => upstream.end());
 
@@ -44,20 +49,22 @@ export async function startRedisProxy(t: Test, port: number, holds: Holds): Prom
       }
       const after = holds.answer(chunk);
       if (after?.take() === true) {
-        upstream.unpipe(client);
         upstream.pause();
-        void after.opened.then(() => upstream.pipe(client));
+        void after.opened.then(() => upstream.resume());
       }
-      if (!upstream.destroyed) upstream.write(chunk);
+      if (!upstream.destroyed && !silent.has(upstream)) upstream.write(chunk);
     };
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const cut = () => {
     for (const socket of sockets) socket.destroy();
   };
+  const silence = () => {
+    for (const socket of sockets) silent.add(socket);
+  };
   t.teardown(() => {
     cut();
     server.close();
   });
-  return { port: (server.address() as { port: number }).port, cut };
+  return { port: (server.address() as { port: number }).port, cut, silence };
 }

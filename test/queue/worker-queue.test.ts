@@ -3,6 +3,7 @@ import { CodedError } from '../../src/errors.js';
 import { createLog } from '../../src/log.js';
 import { type Claim, WorkerQueue } from '../../src/queue/worker-queue.js';
 import { progressUpdate } from '../../src/task/update.js';
+import { startRedisProxy } from '../faults/redis-proxy.js';
 import { startRedis, taskJson, until } from '../helpers/redis.js';
 
 const log = createLog('silent');
@@ -170,4 +171,25 @@ void t.test('the queue', async (t) => {
     t.equal(await redis.client.hget('task:a', 'status'), 'completed');
     await queue.close();
   });
+});
+
+void t.test('lines to Redis that carry nothing any more are made anew', async (t) => {
+  const redis = await startRedis(t);
+  const nothing = () => undefined;
+  const proxy = await startRedisProxy(t, redis.server.port, { request: nothing, answer: nothing });
+  const config = redis.config({ REDIS_PORT: String(proxy.port), TASK_LEASE_SECONDS: '1' });
+  const queue = new WorkerQueue(config, 0, 'w', log);
+  t.teardown(() => queue.disconnect());
+  await queue.open();
+  await redis.client.rpush(queueName, taskJson('a'));
+  const claim = (await queue.claim((await queue.take()) as string)) as Claim;
+  proxy.silence();
+  const taken = (async () => {
+    await queue.complete(claim, 'video');
+    return queue.take();
+  })();
+  await until(async () => (await redis.client.hget('task:a', 'status')) === 'completed', 'its end');
+  proxy.silence();
+  await redis.client.rpush(queueName, taskJson('b'));
+  t.equal(await taken, taskJson('b'));
 });
