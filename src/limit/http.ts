@@ -101,7 +101,10 @@ export function limitHttp(app: FastifyInstance, limits: HttpLimits): void {
     if (request.method === 'OPTIONS' && 'access-control-request-method' in request.headers) {
       return reply.code(204).headers(preflightHeaders).send();
     }
-    if (hasBody(request.raw)) watchBody(request.raw, reply.raw, config.limits.bodyStallMs);
+    if (!hasBody(request.raw)) return;
+    // The end of such a request was told before: whatever waits for it would wait for ever.
+    if (request.raw.destroyed) throw hungUp();
+    watchBody(request.raw, reply.raw, config.limits.bodyStallMs);
   });
 
   // The server has let go of a line that asked to become a socket: after a refusal it would stay open.

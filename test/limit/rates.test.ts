@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import t, { type Test } from 'tap';
@@ -5,10 +6,13 @@ import { buildApp } from '../../src/app.js';
 import { createCounter } from '../../src/limit/counter.js';
 import { createLog } from '../../src/log.js';
 import { connectRedis } from '../../src/queue/redis.js';
+import { upload } from '../helpers/app.js';
 import { Client } from '../helpers/client.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { type RunningRedis, startRedis, until } from '../helpers/redis.js';
+import { tone } from '../helpers/samples.js';
 import { startSessions } from '../session/session-helper.js';
+import { RawLine } from './raw-line.js';
 
 const log = createLog('silent');
 
@@ -120,6 +124,23 @@ async function listen(
   });
   return app.listen({ host: '127.0.0.1', port: 0 });
 }
+
+void t.test('a client that is gone before its request was counted leaves no timer', async (t) => {
+  const redis = await startRedis(t);
+  const url = await listen(t, redis, { UPLOADS_PER_ADDRESS: '2' });
+  const timers = () => process.getActiveResourcesInfo().filter((one) => one === 'Timeout').length;
+  const before = timers();
+  for (let i = 0; i < 20; i++) {
+    const { socket } = await RawLine.open(t, url);
+    const head = `POST /api/tempfile/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n`;
+    socket.write(`${head}Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n`, () =>
+      socket.destroy(),
+    );
+    await once(socket, 'close');
+  }
+  await until(() => timers() <= before, 'none is left');
+  t.equal((await upload(url, tone(0.1))).status, 200, 'nor any place of an upload');
+});
 
 void t.test('turns of a user are counted over all sessions and processes', async (t) => {
   const settings = { AUTH: 'required', TURNS_PER_MINUTE: '3' };
