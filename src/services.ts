@@ -3,7 +3,7 @@ import { Accounts } from './account/accounts.js';
 import { Quota } from './account/quota.js';
 import type { Config } from './config.js';
 import { Conversations } from './conversation/conversations.js';
-import { keepPurging } from './conversation/purge.js';
+import { conversationPurge } from './conversation/purge.js';
 import { createDialogue } from './dialogue/index.js';
 import { Rates } from './limit/rates.js';
 import type { Log } from './log.js';
@@ -27,7 +27,8 @@ export async function openData(config: Config, log: Log, redis?: Redis): Promise
   const db = await openDatabase(config, log);
   const roles = new Roles(db, config, log);
   await roles.open();
-  const purging = keepPurging(db, config, log);
+  const purging = conversationPurge(db, config, log);
+  purging.start();
   return {
     accounts: new Accounts(db, config, log, redis),
     quota: new Quota(db, config),

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely';
 import type { Config } from '../config.js';
 import type { Log } from '../log.js';
+import { Repeated } from '../repeated.js';
 import type { Database } from '../store/schema.js';
 
 /** Few at once, and seldom: nobody who talks waits for it, and it keeps up with thousands a day. */
@@ -22,25 +23,17 @@ export async function purgeConversations(db: Kysely<Database>, keptMs: number): 
   return gone.length;
 }
 
-/** Does so from time to time until it is stopped. */
-export function keepPurging(
+/** Does so from time to time. */
+export function conversationPurge(
   db: Kysely<Database>,
   { deletedConversationMs }: Config,
   log: Log,
-): { stop(): Promise<void> } {
-  let running: Promise<void> | undefined;
-  const timer = setInterval(() => {
-    running ??= purgeConversations(db, deletedConversationMs)
-      .then((count) => {
-        if (count > 0) log.info({ count }, 'removed conversations that were deleted long ago');
-      })
-      .catch((err: unknown) => log.error({ err }, 'deleted conversations were not removed'))
-      .finally(() => (running = undefined));
-  }, everyMs).unref();
-  return {
-    stop: async () => {
-      clearInterval(timer);
-      await running;
-    },
+): Repeated {
+  const purge = async () => {
+    const count = await purgeConversations(db, deletedConversationMs);
+    if (count > 0) log.info({ count }, 'removed conversations that were deleted long ago');
   };
+  return new Repeated(everyMs, purge, (err) =>
+    log.error({ err }, 'deleted conversations were not removed'),
+  );
 }

@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
 import type { Log } from '../log.js';
+import { Repeated } from '../repeated.js';
 import { type Entry, readEntry } from '../task/schema.js';
 import { cancelledHead, failedUpdate } from '../task/update.js';
 import { keys, queueOf, workerOf } from './keys.js';
@@ -12,6 +12,7 @@ import { heartbeatMs } from './worker-queue.js';
 
 /** A list whose worker has been silent for this long and that is empty is forgotten. */
 const forgetMs = 24 * heartbeatMs;
+const partingMs = 2000;
 
 export interface Recovered {
   requeued: number;
@@ -26,13 +27,17 @@ export class Recovery {
   readonly #redis: Redis;
   readonly #config: Config;
   readonly #log: Log;
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<unknown> | undefined;
+  readonly #turns: Repeated;
 
   constructor(redis: Redis, config: Config, log: Log) {
     this.#redis = redis;
     this.#config = config;
     this.#log = log;
+    this.#turns = new Repeated(
+      this.graceMs * 1.1,
+      () => this.#turn(),
+      (err) => log.warn({ err }, 'recovery failed; trying again'),
+    );
   }
 
   get graceMs(): number {
@@ -40,19 +45,11 @@ export class Recovery {
   }
 
   start(): void {
-    const pass = () => {
-      this.#running ??= this.#turn()
-        .catch((err: unknown) => this.#log.warn({ err }, 'recovery failed; trying again'))
-        .finally(() => (this.#running = undefined));
-    };
-    pass();
-    this.#timer = setInterval(pass, this.graceMs * 1.1);
+    this.#turns.start();
   }
 
-  async stop(): Promise<void> {
-    clearInterval(this.#timer);
-    // A pass that a Redis that is away holds up is left alone.
-    await Promise.race([this.#running, sleep(2000, undefined, { ref: false })]);
+  stop(): Promise<void> {
+    return this.#turns.stop(partingMs);
   }
 
   /** One pass, unless another process had the turn just now. */

@@ -1,11 +1,12 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.js';
 import type { Log } from '../log.js';
 import { keys } from '../queue/keys.js';
 import type { Redis } from '../queue/redis.js';
+import { Repeated } from '../repeated.js';
 import type { TempFileStore } from '../tempfile/store.js';
 
 const lookMs = 2_000;
+const partingMs = 2_000;
 /** Beyond the time that a transfer may take: for clocks that differ, and for the last write. */
 const graceMs = 60_000;
 
@@ -18,29 +19,26 @@ export class Orphans {
   readonly #store: TempFileStore;
   readonly #config: Config;
   readonly #log: Log;
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<unknown> | undefined;
+  readonly #looks: Repeated;
 
   constructor(redis: Redis, store: TempFileStore, config: Config, log: Log) {
     this.#redis = redis;
     this.#store = store;
     this.#config = config;
     this.#log = log;
+    this.#looks = new Repeated(
+      lookMs,
+      () => this.look(),
+      (err) => log.warn({ err }, 'orphans were not deleted; trying again'),
+    );
   }
 
   start(): void {
-    const look = () => {
-      this.#running ??= this.look()
-        .catch((err: unknown) => this.#log.warn({ err }, 'orphans were not deleted; trying again'))
-        .finally(() => (this.#running = undefined));
-    };
-    look();
-    this.#timer = setInterval(look, lookMs).unref();
+    this.#looks.start();
   }
 
-  async stop(): Promise<void> {
-    clearInterval(this.#timer);
-    await Promise.race([this.#running, sleep(2000, undefined, { ref: false })]);
+  stop(): Promise<void> {
+    return this.#looks.stop(partingMs);
   }
 
   /** One that is not there yet may still be on its way: it is looked for as long as that may take. */

@@ -1,19 +1,13 @@
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { Conversations } from '../../src/conversation/conversations.js';
 import { purgeConversations } from '../../src/conversation/purge.js';
 import { createLog } from '../../src/log.js';
 import { Roles } from '../../src/role/roles.js';
 import { signIn } from '../helpers/account.js';
-import { type TestDatabase, databases } from '../helpers/database.js';
+import { type TestDatabase, onBoth } from '../helpers/database.js';
 import { refusal } from '../helpers/media.js';
 
 const log = createLog('silent');
-
-async function onBoth(t: Test, work: (t: Test, database: TestDatabase) => Promise<void>) {
-  for (const database of await databases(t)) {
-    await t.test(database.engine, (t) => work(t, database));
-  }
-}
 
 async function open(database: TestDatabase) {
   const db = await database.open();

@@ -3,7 +3,7 @@ import { Conversations } from '../../src/conversation/conversations.js';
 import t, { type Test } from 'tap';
 import { startApp } from '../helpers/app.js';
 import { Client } from '../helpers/client.js';
-import { type TestDatabase, databases } from '../helpers/database.js';
+import { type TestDatabase, onBoth } from '../helpers/database.js';
 
 interface ConversationJson {
   readonly conversation_id: string;
@@ -19,12 +19,6 @@ interface Many {
 interface Page {
   readonly messages: { text: string; position: number }[];
 }
-
-const onBoth = async (t: Test, work: (t: Test, database: TestDatabase) => Promise<void>) => {
-  for (const database of await databases(t)) {
-    await t.test(database.engine, (t) => work(t, database));
-  }
-};
 
 async function start(t: Test, database: TestDatabase) {
   const { url } = await startApp(t, { DATABASE_URL: database.url, LOGIN_ATTEMPTS: '100' });

@@ -61,6 +61,16 @@ export async function databases(t: Test): Promise<TestDatabase[]> {
   });
 }
 
+/** Does so in few words. */
+export async function onBoth(
+  t: Test,
+  work: (t: Test, database: TestDatabase) => Promise<void>,
+): Promise<void> {
+  for (const database of await databases(t)) {
+    await t.test(database.engine, (t) => work(t, database));
+  }
+}
+
 /** A Postgres of this test process alone, started by the first suite that wants one. */
 interface Cluster {
   /** URL of a database of this name. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Kysely } from 'kysely';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { createLog } from '../../src/log.js';
 import { bundledRoles, updateBundledRoles } from '../../src/role/bundled.js';
 import type { Portrait } from '../../src/role/portrait.js';
@@ -10,7 +10,7 @@ import { type RoleFields, Roles, characterOf } from '../../src/role/roles.js';
 import type { Database } from '../../src/store/schema.js';
 import { temporaryFolder } from '../helpers/app.js';
 import { signIn } from '../helpers/account.js';
-import { type TestDatabase, databases } from '../helpers/database.js';
+import { type TestDatabase, onBoth } from '../helpers/database.js';
 import { refusal } from '../helpers/media.js';
 import { picture } from '../helpers/samples.js';
 
@@ -48,16 +48,8 @@ async function open(database: TestDatabase) {
 const portraits = async (db: Kysely<Database>) =>
   (await db.selectFrom('portraits').select('id').orderBy('id').execute()).map(({ id }) => id);
 
-async function onBoth(t: Test, name: string, work: (t: Test, database: TestDatabase) => unknown) {
-  for (const database of await databases(t)) {
-    await t.test(`${name} (${database.engine})`, async (t) => {
-      await work(t, database);
-    });
-  }
-}
-
 t.test('a fresh server has two people to talk to', async (t) => {
-  await onBoth(t, 'bundled', async (t, database) => {
+  await onBoth(t, async (t, database) => {
     const { db, roles } = await open(database);
     const { roles: found, total } = await roles.list(undefined, { page: 1, pageSize: 10 });
     t.equal(total, 2);
@@ -84,7 +76,7 @@ t.test('bundled roles follow the bundle', async (t) => {
   const folder = await temporaryFolder(t);
   const path = join(folder, 'new.png');
   await writeFile(path, await picture(80, 80));
-  await onBoth(t, 'bundle', async (t, database) => {
+  await onBoth(t, async (t, database) => {
     const { db, roles, person } = await open(database);
     const mine = await roles.create(await person(), fields(), await portrait());
     const [first, second] = bundledRoles as typeof bundledRoles & { 1: (typeof bundledRoles)[0] };
@@ -112,7 +104,7 @@ t.test('bundled roles follow the bundle', async (t) => {
 });
 
 t.test('who sees and who changes which role', async (t) => {
-  await onBoth(t, 'visibility', async (t, database) => {
+  await onBoth(t, async (t, database) => {
     const { roles, person } = await open(database);
     const [owner, other] = [await person('owner'), await person('other')];
     const open_ = await roles.create(owner, fields({ name: 'Open', isPublic: true }));
@@ -163,7 +155,7 @@ t.test('who sees and who changes which role', async (t) => {
 });
 
 t.test('search and paging', async (t) => {
-  await onBoth(t, 'search', async (t, database) => {
+  await onBoth(t, async (t, database) => {
     const { roles, person } = await open(database);
     const owner = await person();
     for (const [name, personality] of [
@@ -210,7 +202,7 @@ t.test('search and paging', async (t) => {
 });
 
 t.test('fields are kept as they were meant', async (t) => {
-  await onBoth(t, 'fields', async (t, database) => {
+  await onBoth(t, async (t, database) => {
     const { roles, person } = await open(database);
     const owner = await person();
     const role = await roles.create(
@@ -261,7 +253,7 @@ t.test('fields are kept as they were meant', async (t) => {
 });
 
 t.test('a portrait lives as long as its role shows it', async (t) => {
-  await onBoth(t, 'portraits', async (t, database) => {
+  await onBoth(t, async (t, database) => {
     const { db, roles, person } = await open(database);
     const owner = await person();
     const bundled = await portraits(db);

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap';
 import { startApp, upload } from '../helpers/app.js';
 import { Client } from '../helpers/client.js';
-import { type TestDatabase, databases } from '../helpers/database.js';
+import { type TestDatabase, onBoth } from '../helpers/database.js';
 import { drawnPortrait } from '../helpers/media.js';
 import { picture, tone } from '../helpers/samples.js';
 
@@ -18,12 +18,6 @@ interface Many {
   readonly roles: RoleJson[];
   readonly total: number;
 }
-
-const onBoth = async (t: Test, work: (t: Test, database: TestDatabase) => Promise<void>) => {
-  for (const database of await databases(t)) {
-    await t.test(database.engine, (t) => work(t, database));
-  }
-};
 
 async function start(t: Test, database: TestDatabase) {
   const { url } = await startApp(t, { DATABASE_URL: database.url, LOGIN_ATTEMPTS: '100' });

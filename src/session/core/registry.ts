@@ -6,6 +6,7 @@ import { type TaskUpdate, isEnd } from '../../task/update.js';
 import { CodedError } from '../../errors.js';
 import { keys as queueKeys, workerKeyHeader } from '../../queue/keys.js';
 import { inTime } from '../../queue/redis.js';
+import { Repeated } from '../../repeated.js';
 import { type Passage, relayHeader } from '../socket/relay.js';
 import { OwnedFiles, type Ownership } from './files.js';
 import type { SessionServices } from '../services.js';
@@ -64,8 +65,7 @@ export class Registry implements Ownership {
   /** Sessions of processes that are gone, whose clients may come back. */
   readonly #dormant = new Map<string, NodeJS.Timeout>();
   readonly #expiryMs: number;
-  #timer: NodeJS.Timeout | undefined;
-  #round: Promise<void> | undefined;
+  readonly #rounds: Repeated;
 
   constructor(services: RegistryServices, times: FleetTimes = {}) {
     this.services = services;
@@ -73,6 +73,11 @@ export class Registry implements Ownership {
     this.fleet = new Fleet(redis, config, times);
     // a little longer than the files themselves live
     this.#expiryMs = Math.ceil(config.tempFiles.expiryMs + 3_600_000);
+    this.#rounds = new Repeated(
+      this.fleet.times.beatMs,
+      () => this.#beat(),
+      (err) => services.log.error({ err }, 'sessions of ended processes were not cleared'),
+    );
   }
 
   get process(): string {
@@ -81,14 +86,12 @@ export class Registry implements Ownership {
 
   /** Notes that this process lives and clears up after dead ones, now and from time to time. */
   start(): void {
-    this.#timer = setInterval(() => void this.round(), this.fleet.times.beatMs).unref();
-    void this.round();
+    this.#rounds.start();
   }
 
   /** What is not cleared away by now is left to the next process. */
   async stop(): Promise<void> {
-    clearInterval(this.#timer);
-    await this.#round;
+    await this.#rounds.stop();
     const deadline = sleep(lateMs, undefined, { ref: false });
     await Promise.race([Promise.allSettled(this.#withdrawals.values()), deadline]);
     for (const stop of this.#watches) stop();
@@ -264,13 +267,8 @@ export class Registry implements Ownership {
   }
 
   /** One heartbeat and one look for what dead processes, or failures of our own, left behind. */
-  async round(): Promise<void> {
-    this.#round ??= this.#beat()
-      .catch((error: unknown) => {
-        this.services.log.error({ err: error }, 'sessions of ended processes were not cleared');
-      })
-      .finally(() => (this.#round = undefined));
-    return this.#round;
+  round(): Promise<void> {
+    return this.#rounds.now();
   }
 
   async #beat(): Promise<void> {

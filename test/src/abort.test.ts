@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { piecesUntil, timeLimit, unlessAborted } from '../src/abort.js';
+import { piecesUntil, timeLimit, unlessAborted } from '../../src/abort.js';
 
 t.test('waiting ends with the signal', async (t) => {
   const controller = new AbortController();
