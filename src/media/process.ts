@@ -41,7 +41,8 @@ export interface ToolRun {
   kill(error: Error): void;
 }
 
-const STDERR_TAIL = 4000;
+/** Characters of what a tool says on standard error that are kept. */
+export const stderrTail = 4000;
 const INSTALL_HINT =
   'install ffmpeg, which brings both tools (Debian and Ubuntu: apt-get install ffmpeg; macOS: brew install ffmpeg), and make sure it is on PATH';
 
@@ -81,7 +82,7 @@ function startFailure(tool: Tool, error: NodeJS.ErrnoException): CodedError {
       });
 }
 
-const confinement = [`--data=${1024 * 1024 * 1024}`, '--nofile=64', '--fsize=0', '--core=0'];
+const toolMemoryBytes = 1024 * 1024 * 1024;
 const found = new Map<string, boolean>();
 
 function isOnPath(program: string): boolean {
@@ -94,10 +95,19 @@ function isOnPath(program: string): boolean {
   return is;
 }
 
-/** The limits hold before the tool runs its first instruction. */
+/**
+ * What stands before a command that may have so much memory, few open files and no file of its own:
+ * nothing where the system cannot see to that. The limits hold from its first instruction on.
+ */
+export function confinementOf(memoryBytes: number): string[] {
+  if (!isOnPath('prlimit')) return [];
+  return ['prlimit', `--data=${memoryBytes}`, '--nofile=64', '--fsize=0', '--core=0'];
+}
+
 function commandOf(tool: Tool, args: string[], confined: boolean): [string, string[]] {
-  const isPossible = confined && isOnPath('prlimit') && isOnPath(tool);
-  return isPossible ? ['prlimit', [...confinement, tool, ...args]] : [tool, args];
+  const before = confined && isOnPath(tool) ? confinementOf(toolMemoryBytes) : [];
+  const [command, ...rest] = [...before, tool, ...args] as [string, ...string[]];
+  return [command, rest];
 }
 
 export function startTool(tool: Tool, args: string[], options: ToolOptions): ToolRun {
@@ -130,7 +140,7 @@ export function startTool(tool: Tool, args: string[], options: ToolOptions): Too
     }
   });
   (child.stderr as Readable).setEncoding('utf8').on('data', (text: string) => {
-    stderr = (stderr + text).slice(-STDERR_TAIL);
+    stderr = (stderr + text).slice(-stderrTail);
   });
   // a child that ends early breaks its pipe; its exit tells why, and waiting writers look there
   child.stdin?.on('error', () => {});

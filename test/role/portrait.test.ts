@@ -117,8 +117,8 @@ t.test('what is no portrait is refused with a code that says why', async (t) => 
     ['a ribbon', await picture(8000, 70), 'IMAGE_TOO_SMALL', /8000x70 is too narrow/],
     ['a bomb', await solid(8000, 5001).png().toBuffer(), 'IMAGE_TOO_LARGE', /40 million pixels/],
     ['a claim', claim(65535), 'IMAGE_TOO_LARGE', /40 million pixels/],
-    ['cut off', cut, 'IMAGE_UNREADABLE', /cannot be decoded/],
-    ['a mere head', whole.subarray(0, 100), 'IMAGE_UNREADABLE', /cannot be decoded/],
+    ['cut off', cut, 'IMAGE_UNREADABLE', /is damaged/],
+    ['a mere head', whole.subarray(0, 100), 'IMAGE_UNREADABLE', /is damaged/],
     ['sound', tone(0.2), 'FILE_TYPE_UNSUPPORTED', /a portrait is a picture.*audio\/wav/],
   ] as const) {
     t.match(await refusal(take(data)), { code, message }, name);
