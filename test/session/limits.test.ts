@@ -6,7 +6,7 @@ import { checkOrigin } from '../../src/limit/origin.js';
 import { closeReason } from '../../src/session/socket/close.js';
 import { parseFrame } from '../../src/session/socket/frame.js';
 import { Alarm, TokenBucket } from '../../src/session/socket/limits.js';
-import { type Outlet, Outbox } from '../../src/session/socket/outbox.js';
+import { type Line, Outbox } from '../../src/session/socket/outbox.js';
 import { until } from '../helpers/redis.js';
 import { cpuMs } from '../helpers/cpu.js';
 
@@ -160,7 +160,7 @@ t.test('close reasons fit into their frame', async (t) => {
 });
 
 /** Takes a frame off the wire whenever the test says so. */
-class Wire implements Outlet {
+class Wire implements Line {
   readonly sent: string[] = [];
   readonly #callbacks: { bytes: number; sent: () => void }[] = [];
   bufferedAmount = 0;

@@ -51,13 +51,13 @@ export interface ResumeRequest {
 }
 
 /** What is known of the token that a connection came with. */
-type Pass = Pick<ResumeRequest, 'tokenExpiresAt' | 'loginId'>;
+type Login = Pick<ResumeRequest, 'tokenExpiresAt' | 'loginId'>;
 
 interface Held {
   readonly session: Session;
   readonly request: OpenRequest;
   readonly tokenHash: string;
-  pass: Pass;
+  login: Login;
   grace: NodeJS.Timeout | undefined;
 }
 
@@ -83,14 +83,14 @@ export class SessionManager {
   }
 
   #loginsInUse(): Set<string> {
-    const ids = [...this.#held.values()].map(({ pass }) => pass.loginId);
+    const ids = [...this.#held.values()].map(({ login }) => login.loginId);
     return new Set(ids.filter((id) => id !== undefined));
   }
 
   /** Sends away whoever came with one of these logins. */
   #revoke(ended: ReadonlySet<string>): void {
-    for (const { session, pass } of [...this.#held.values()]) {
-      if (pass.loginId === undefined || !ended.has(pass.loginId)) continue;
+    for (const { session, login } of [...this.#held.values()]) {
+      if (login.loginId === undefined || !ended.has(login.loginId)) continue;
       session.revoke();
       void this.end(session, undefined, 'revoked');
     }
@@ -155,7 +155,7 @@ export class SessionManager {
 
   /** When the token that the session was opened or resumed with ends (ms since 1970). */
   tokenExpiresAt(session: Session): number | undefined {
-    return this.#held.get(session.id)?.pass.tokenExpiresAt;
+    return this.#held.get(session.id)?.login.tokenExpiresAt;
   }
 
   /**
@@ -219,8 +219,8 @@ export class SessionManager {
     const owner = held === undefined ? left?.userId : held.request.user?.id;
     const isOther = user !== undefined && user.id !== owner;
     if (!fits(resumeToken, hash) || isOther || held?.session.isOver === true) throw unknown();
-    const { tokenExpiresAt, loginId } = user === undefined ? (held?.pass ?? left ?? {}) : request;
-    const pass: Pass = { tokenExpiresAt, loginId };
+    const { tokenExpiresAt, loginId } = user === undefined ? (held?.login ?? left ?? {}) : request;
+    const login: Login = { tokenExpiresAt, loginId };
     if (tokenExpiresAt !== undefined && tokenExpiresAt <= Date.now()) {
       throw new CodedError(
         'TOKEN_EXPIRED',
@@ -228,9 +228,9 @@ export class SessionManager {
       );
     }
     if (loginId !== undefined && !(await this.#isLiving(loginId))) throw unknown();
-    if (left !== undefined) return await this.#revive(left, request, pass, sink);
+    if (left !== undefined) return await this.#revive(left, request, login, sink);
     if (held === undefined || held.session.isOver) throw unknown();
-    this.#reconnect(held, sink, request.lastSeq, pass);
+    this.#reconnect(held, sink, request.lastSeq, login);
     return held.session;
   }
 
@@ -242,7 +242,7 @@ export class SessionManager {
   async #revive(
     left: Snapshot,
     { sessionId, lastSeq = 0 }: ResumeRequest,
-    pass: Pass,
+    login: Login,
     sink: Sink,
   ): Promise<Session> {
     const { accounts, roles } = this.services;
@@ -253,7 +253,7 @@ export class SessionManager {
     const files = await this.#registry.wake(sessionId);
     if (files === undefined) throw unknown();
     const userProfile = user && profileText(user);
-    const request = { ...left, user, role, userProfile, ...pass };
+    const request = { ...left, user, role, userProfile, ...login };
     // what was said after the snapshot was heard by this client alone
     const past = { seq: Math.max(left.seq, lastSeq), turns: left.turns };
     const session = new Session(this.services, files, request, sessionId, past);
@@ -263,10 +263,10 @@ export class SessionManager {
     return session;
   }
 
-  #reconnect(held: Held, sink: Sink, lastSeq: number | undefined, pass: Pass) {
+  #reconnect(held: Held, sink: Sink, lastSeq: number | undefined, login: Login) {
     clearTimeout(held.grace);
     held.grace = undefined;
-    held.pass = pass;
+    held.login = login;
     held.session.attach(sink, lastSeq);
   }
 
@@ -338,7 +338,7 @@ export class SessionManager {
       session,
       request,
       tokenHash: hashOf(session.resumeToken),
-      pass: { tokenExpiresAt: request.tokenExpiresAt, loginId: request.loginId },
+      login: { tokenExpiresAt: request.tokenExpiresAt, loginId: request.loginId },
       grace: undefined,
     };
     this.#held.set(session.id, held);
@@ -348,11 +348,11 @@ export class SessionManager {
     else session.onChange = () => this.#keep(held);
   }
 
-  #keep({ session, request, tokenHash, pass }: Held): void {
+  #keep({ session, request, tokenHash, login }: Held): void {
     if (session.isOver) return;
     const { mode, address, user, role, conversationId, voice, rate, pitch } = request;
     const snapshot: Snapshot = {
-      ...{ tokenHash, mode, address, roleId: role.id, userId: user?.id, ...pass },
+      ...{ tokenHash, mode, address, roleId: role.id, userId: user?.id, ...login },
       ...{ conversationId, voice, rate, pitch },
       ...session.memento(),
     };

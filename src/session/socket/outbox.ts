@@ -1,5 +1,5 @@
 /** The part of a `ws` socket that frames leave through. */
-export interface Outlet {
+export interface Line {
   /** Bytes that were sent but not yet taken by the network. */
   readonly bufferedAmount: number;
   send(text: string, sent: (error?: Error | null) => void): void;
@@ -22,7 +22,7 @@ interface Waiting {
 
 /** Frames on their way to one client, in order. */
 export class Outbox {
-  readonly #outlet: Outlet;
+  readonly #line: Line;
   readonly #limits: OutboxLimits;
   readonly #tooSlow: (message: string) => void;
   #waiting: Waiting[] = [];
@@ -32,8 +32,8 @@ export class Outbox {
   #isClosed = false;
 
   /** `tooSlow` is called once, at most; nothing is sent afterwards. */
-  constructor(outlet: Outlet, limits: OutboxLimits, tooSlow: (message: string) => void) {
-    this.#outlet = outlet;
+  constructor(line: Line, limits: OutboxLimits, tooSlow: (message: string) => void) {
+    this.#line = line;
     this.#limits = limits;
     this.#tooSlow = tooSlow;
   }
@@ -45,7 +45,7 @@ export class Outbox {
     this.#waiting.push({ text, bytes, key });
     this.#waitingBytes += bytes;
     this.#drain();
-    const unsent = this.#outlet.bufferedAmount + this.#waitingBytes;
+    const unsent = this.#line.bufferedAmount + this.#waitingBytes;
     if (unsent > this.#limits.maxBufferBytes) {
       this.#giveUp(
         `${unsent} bytes wait for the client, the limit is ${this.#limits.maxBufferBytes}`,
@@ -70,7 +70,7 @@ export class Outbox {
     let count = 0;
     while (
       count < this.#waiting.length &&
-      this.#outlet.bufferedAmount <= this.#limits.coalesceBytes
+      this.#line.bufferedAmount <= this.#limits.coalesceBytes
     ) {
       const next = this.#waiting[count++] as Waiting;
       this.#waitingBytes -= next.bytes;
@@ -85,7 +85,7 @@ export class Outbox {
       () => this.#giveUp(`the client took nothing for ${this.#limits.stuckMs / 1000} s`),
       this.#limits.stuckMs,
     );
-    this.#outlet.send(text, () => this.#sent());
+    this.#line.send(text, () => this.#sent());
   }
 
   /** The network took a frame, or will never take it: then the socket's close event follows. */
