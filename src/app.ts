@@ -1,26 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import fastify, {
-  type FastifyBaseLogger,
-  type FastifyError,
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-  LogController,
-} from 'fastify';
+import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { Config } from './config.js';
 import { describeHttp } from './contract/openapi.js';
 import { contractRoutes } from './contract/routes.js';
 import { accountRoutes } from './account/routes.js';
 import { conversationRoutes } from './conversation/routes.js';
-import { CodedError, type ErrorCode } from './errors.js';
-import { hungUp, limitHttp, serverOptions, tellFailure } from './limit/http.js';
+import { CodedError } from './errors.js';
+import { answerFailure } from './limit/failures.js';
+import { limitHttp, serverOptions } from './limit/http.js';
 import { trustedRequests } from './limit/trusted.js';
 import type { Log } from './log.js';
 import type { Redis } from './queue/redis.js';
 import { observeHttp, requestIdOf } from './observe/http.js';
-import { meters } from './observe/meters.js';
 import { metricsRoute } from './operator/metrics.js';
 import { operatorRoutes } from './operator/routes.js';
 import { roleRoutes } from './role/routes.js';
@@ -31,7 +24,7 @@ import { Orphans } from './task/orphans.js';
 import { taskRoutes } from './task/routes.js';
 import { tempFileRoutes } from './tempfile/routes.js';
 import { openTempFiles } from './tempfile/open.js';
-import type { TempFileStore } from './tempfile/store.js';
+import { tempFileSweep } from './tempfile/sweep.js';
 import { webRoutes } from './web/routes.js';
 
 export interface AppOptions {
@@ -84,7 +77,12 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   );
   const store = await openTempFiles(config);
   app.addHook('onClose', async () => store.close());
-  startSweeping(app, store, config, log);
+  const sweeping = tempFileSweep(store, config, log);
+  app.addHook('onReady', () => {
+    sweeping.start();
+    return sweeping.now();
+  });
+  app.addHook('onClose', () => sweeping.stop());
   await app.register(tempFileRoutes, {
     prefix: '/api/tempfile',
     store,
@@ -145,68 +143,4 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
 /** A part that does not answer is not ready either. */
 async function late(ms: number): Promise<boolean[]> {
   return sleep(ms, [false]);
-}
-
-function startSweeping(app: FastifyInstance, store: TempFileStore, config: Config, log: Log): void {
-  let running: Promise<void> | undefined;
-  const sweep = () => {
-    running ??= store
-      .sweep()
-      .then((count) => {
-        if (count > 0) log.info({ count }, 'removed expired and abandoned temp files');
-      })
-      .catch((err: unknown) => log.error({ err }, 'sweep of the temp files failed'))
-      .finally(() => (running = undefined));
-    return running;
-  };
-  app.addHook('onReady', sweep);
-  const period = Math.min(Math.max(config.tempFiles.expiryMs / 10, 1000), 600_000);
-  const timer = setInterval(() => void sweep(), period).unref();
-  app.addHook('onClose', async () => {
-    clearInterval(timer);
-    await running;
-  });
-}
-
-function answerFailure(error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
-  const failure = error === request.raw.errored ? hungUp() : describeFailure(error);
-  const { code, status, message } = failure;
-  if (status >= 500) request.log.error({ err: error, req: request }, 'request failed');
-  else request.log.info({ code, req: request }, message);
-  meters.errors.inc({ code, via: 'http' });
-  if (reply.raw.headersSent) return reply.raw.destroy();
-  tellFailure(reply, failure);
-  reply.header('x-request-id', request.id);
-  return reply.code(status).send({ success: false, message, code });
-}
-
-interface Failure {
-  readonly code: ErrorCode;
-  readonly status: number;
-  readonly message: string;
-  readonly retryAfterSeconds: number | undefined;
-}
-
-/** What a client is told: our errors as they are, the framework's by kind, anything else hidden. */
-function describeFailure(error: FastifyError): Failure {
-  const failure = (code: ErrorCode, message: string): Failure => new CodedError(code, message);
-  if (error instanceof CodedError) return error;
-  if (error.validation !== undefined) return failure('BAD_REQUEST', error.message);
-  if (/^FST_(FILES|PARTS|FIELDS)_LIMIT$/.test(error.code)) {
-    return failure('FORM_TOO_LARGE', 'the form has more files or fields than an upload may have');
-  }
-  const status = error.statusCode ?? (isBrokenForm(error) ? 400 : 500);
-  if (status >= 400 && status < 500) {
-    const code = status === 413 ? 'FORM_TOO_LARGE' : 'BAD_REQUEST';
-    const { message } = error;
-    return { code, message, status: status === 406 ? 400 : status, retryAfterSeconds: undefined };
-  }
-  return failure('INTERNAL', 'the server failed; its log says why');
-}
-
-/** The multipart parser's own errors carry no status. */
-function isBrokenForm(error: Error): boolean {
-  return /multipart|malformed part header|part terminated early|unexpected end of/i.test(
-    error.message,
-  );
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'nod
 import type { Socket } from 'node:net';
 import type { FastifyHttpOptions, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Config } from '../config.js';
-import { CodedError, type ErrorCode, errorCodes } from '../errors.js';
+import { CodedError, type ErrorCode } from '../errors.js';
 import { LocalCounts } from './counts.js';
 import { tooMuch } from './json.js';
 import { networkOf } from './network.js';
@@ -123,19 +123,6 @@ export function limitHttp(app: FastifyInstance, limits: HttpLimits): void {
       done(new CodedError('BAD_REQUEST', `a body is JSON of limited size; this is ${excess}`));
     },
   );
-}
-
-/** What an answer says besides, whose status asks for it. */
-export function tellFailure(
-  reply: FastifyReply,
-  { code, retryAfterSeconds }: Pick<CodedError, 'code' | 'retryAfterSeconds'>,
-): void {
-  reply.headers(safeHeaders);
-  if (retryAfterSeconds !== undefined) reply.header('retry-after', String(retryAfterSeconds));
-  if (errorCodes[code].status !== 401) return;
-  const invalid = code === 'TOKEN_INVALID' || code === 'TOKEN_EXPIRED';
-  const error = invalid ? ', error="invalid_token"' : '';
-  reply.header('www-authenticate', `Bearer realm="EchoMimic Server"${error}`);
 }
 
 function allow(reply: FastifyReply, origin: string): void {
