@@ -33,8 +33,8 @@ export const who = {
   user: [{ login: [] }],
   anyone: [{}, { login: [] }],
   operator: [{}, { operator: [] }],
-  /** Where the server wants API_TOKEN. */
-  holder: [{}, { apiToken: [] }],
+  /** Where the server wants API_TOKEN, or a login for what is its own. */
+  holder: [{}, { apiToken: [] }, { login: [] }],
 };
 
 /** The answer to every request that fails. */

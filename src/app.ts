@@ -87,6 +87,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     prefix: '/api/tempfile',
     store,
     token: config.apiToken,
+    accounts: data.accounts,
     usage: data.usage,
     uploadsPerAddress: config.limits.uploadsPerAddress,
   });

@@ -82,7 +82,8 @@ export async function describeHttp(app: FastifyInstance): Promise<void> {
     routePrefix: '/docs',
     staticCSP: pagePolicy,
     theme: { title: 'EchoMimic Server' },
-    uiConfig: { docExpansion: 'list' },
+    // without the bar at the top, whose logo brings a style that the policy refuses
+    uiConfig: { docExpansion: 'list', layout: 'BaseLayout' },
   });
   app.get(
     '/openapi.json',

@@ -11,6 +11,11 @@ export function ownerOf(user: { readonly id: string } | undefined, address: stri
   return user === undefined ? `address:${networkOf(address)}` : `user:${user.id}`;
 }
 
+/** The account that something is counted for; undefined for an address. */
+export function userOf(owner: Owner | undefined): string | undefined {
+  return owner?.startsWith('user:') === true ? owner.slice('user:'.length) : undefined;
+}
+
 /** What an owner may of something of which each user may `perUser`; 0 is no limit. */
 export function allowance(owner: Owner, perUser: number): number {
   return owner.startsWith('user:') ? perUser : perUser * addressFactor;

@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import { CodedError } from '../errors.js';
 import { decodePicture } from '../media/picture.js';
-import type { TempFileStore } from '../tempfile/store.js';
+import type { User } from '../store/schema.js';
+import { type TempFileStore, mayUse } from '../tempfile/store.js';
 
 /** A picture as roles keep it: upright, in sRGB, without metadata, PNG or JPEG. */
 export interface Portrait {
@@ -17,10 +18,14 @@ export interface Portrait {
 /** More than any model renders. */
 const keptSide = 1024;
 
-/** The uploaded picture with this file id, checked and made small. */
-export async function portraitOf(files: TempFileStore, fileId: string): Promise<Portrait> {
+/** The picture that the user uploaded under this file id, checked and made small. */
+export async function portraitOf(
+  files: TempFileStore,
+  fileId: string,
+  user?: Pick<User, 'id'>,
+): Promise<Portrait> {
   const record = await files.find(fileId);
-  if (record === undefined) throw fileNotFound();
+  if (record === undefined || !mayUse(record, user?.id)) throw fileNotFound();
   if (record.type !== 'image') {
     throw new CodedError(
       'FILE_TYPE_UNSUPPORTED',

@@ -13,6 +13,7 @@ import {
   who,
 } from '../answers.js';
 import { CodedError } from '../errors.js';
+import type { User } from '../store/schema.js';
 import type { TempFileStore } from '../tempfile/store.js';
 import {
   type ChangedRole,
@@ -98,7 +99,7 @@ export const roleRoutes: FastifyPluginAsyncTypebox<RoleRoutesOptions> = async (
     async (request, reply) => {
       const owner = await requireUser(accounts, request);
       const { body } = request;
-      const portrait = await newPortrait(files, body.image_id, body.consent);
+      const portrait = await newPortrait(files, owner, body);
       const role = await roles.create(
         owner,
         {
@@ -162,7 +163,7 @@ export const roleRoutes: FastifyPluginAsyncTypebox<RoleRoutesOptions> = async (
       const owner = await requireUser(accounts, request);
       const { id } = await roles.owned(request.params.id, owner);
       const { body } = request;
-      const portrait = await newPortrait(files, body.image_id, body.consent);
+      const portrait = await newPortrait(files, owner, body);
       const changes = changesOf(body);
       const role = await roles.update(id, owner, changes, portrait, body.consent_statement);
       return { success: true as const, role: json(role, owner) };
@@ -232,8 +233,8 @@ export const roleRoutes: FastifyPluginAsyncTypebox<RoleRoutesOptions> = async (
 /** The uploaded picture, null where the old one is to go, undefined where nothing is said of it. */
 async function newPortrait(
   files: TempFileStore,
-  imageId: string | null | undefined,
-  consent: boolean | undefined,
+  owner: User,
+  { image_id: imageId, consent }: Pick<ChangedRole, 'image_id' | 'consent'>,
 ): Promise<Portrait | null | undefined> {
   if (imageId === undefined || imageId === null) return imageId;
   if (consent !== true) {
@@ -242,7 +243,7 @@ async function newPortrait(
       'a portrait needs "consent": true, which says that whoever it shows agrees to this use',
     );
   }
-  return portraitOf(files, imageId);
+  return portraitOf(files, imageId, owner);
 }
 
 function changesOf(body: ChangedRole): Partial<RoleFields> {

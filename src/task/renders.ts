@@ -12,7 +12,7 @@ import { keys } from '../queue/keys.js';
 import type { Redis } from '../queue/redis.js';
 import type { User } from '../store/schema.js';
 import { storedRecording } from '../tempfile/recording.js';
-import type { FileRecord, TempFileStore } from '../tempfile/store.js';
+import { type FileRecord, type TempFileStore, mayUse } from '../tempfile/store.js';
 import type { StorageUse } from '../tempfile/usage.js';
 import { type DeviceInfo, sizeProblem } from './device.js';
 import type { NewRender, RenderState } from './http-schema.js';
@@ -79,16 +79,17 @@ export class Renders {
    * whatever `Tasks.submit` does.
    */
   async create(
-    { user, owner }: Visitor,
+    visitor: Visitor,
     asked: NewRender,
     signal: AbortSignal,
   ): Promise<Submitted & { readonly seed: number }> {
+    const { user, owner } = visitor;
     const { rates, quota, tasks } = this.#services;
     if (owner !== undefined) await rates.turn(owner);
     const devices = await tasks.devices();
     checkSize(asked.size, devices);
-    await this.#file('image_id', asked.image_id, ['image']);
-    const audio = await this.#file('audio_id', asked.audio_id, ['audio', 'video']);
+    await this.#file('image_id', asked.image_id, ['image'], visitor);
+    const audio = await this.#file('audio_id', asked.audio_id, ['audio', 'video'], visitor);
     const seconds = await this.#seconds(audio, asked, devices, signal);
 
     const taskId = randomUUID();
@@ -163,16 +164,18 @@ export class Renders {
     return { ...last, ...request, ...(isEnd(last) ? { finished_at: last.timestamp } : {}) };
   }
 
-  /** An uploaded file. To HTTP the files of sessions do not exist. */
+  /** An uploaded file. To HTTP those of sessions, and of other accounts, do not exist. */
   async #file(
     role: 'image_id' | 'audio_id',
     id: string,
     types: readonly FileType[],
+    { user, owner }: Visitor,
   ): Promise<FileRecord> {
     const { store, redis } = this.#services;
     const fileId = id.toLowerCase();
     const record = await store.find(fileId);
-    if (record === undefined || (await redis.exists(keys.fileOwner(fileId))) === 1) {
+    const isTheirs = record && (owner === undefined || mayUse(record, user?.id));
+    if (isTheirs !== true || (await redis.exists(keys.fileOwner(fileId))) === 1) {
       throw new CodedError(
         'TASK_FILE_NOT_FOUND',
         `${role}: there is no file ${id}, or it has expired: upload it again`,

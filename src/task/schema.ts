@@ -44,6 +44,8 @@ export interface Entry {
   readonly task: Task | undefined;
   /** The trace that the task belongs to, as W3C writes it. */
   readonly traceparent?: string | undefined;
+  /** The account whose video it is. */
+  readonly user?: string | undefined;
   readonly problem: CodedError | undefined;
 }
 
@@ -84,6 +86,7 @@ export function readEntry(raw: string): Entry {
     taskId: Value.Check(label, given['task_id']) ? given['task_id'] : undefined,
     sessionId: Value.Check(label, given['session_id']) ? given['session_id'] : undefined,
     traceparent: isTraceparent(given['traceparent']) ? given['traceparent'] : undefined,
+    user: Value.Check(fileId, given['user']) ? given['user'] : undefined,
   };
   if (Value.Check(taskSchema, given)) return { ...named, task: given, problem: undefined };
   return { ...named, task: undefined, problem: new CodedError('TASK_INVALID', explain(given)) };

@@ -4,7 +4,7 @@ import { unlessAborted } from '../abort.js';
 import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
 import { readJson } from '../json.js';
-import { type Owner, allowance } from '../limit/rates.js';
+import { type Owner, allowance, userOf } from '../limit/rates.js';
 import type { Log } from '../log.js';
 import { traceparent, traced } from '../observe/trace.js';
 import { knownDevices } from '../queue/dead.js';
@@ -119,12 +119,14 @@ export class Tasks {
     options: { signal?: AbortSignal },
   ): Promise<Submitted> {
     const { taskId } = task;
+    const user = userOf(task.owner);
     const raw = JSON.stringify({
       ...{ task_id: taskId, session_id: task.sessionId },
       ...{ ref_image_id: task.refImageId, audio_id: task.audioId },
       ...{ steps: task.steps, cfg: task.cfg, seed: task.seed, size: task.size },
       frames_num: task.framesNum,
       traceparent: traceparent(),
+      ...(this.#config.apiToken === undefined ? {} : { user }),
     });
     const { problem } = readEntry(raw);
     if (problem !== undefined) throw problem;
@@ -137,8 +139,7 @@ export class Tasks {
       const gpu = await this.#push(taskId, task, raw, signal);
       if (gpu !== undefined) {
         const { gpuId: device, position } = gpu;
-        const { sessionId: session, owner } = task;
-        const user = owner?.startsWith('user:') === true ? owner.slice(5) : undefined;
+        const { sessionId: session } = task;
         this.#log.info({ task: taskId, session, user, device, position }, 'task queued');
         return { taskId, ...gpu };
       }

@@ -3,9 +3,15 @@ import { success } from '../answers.js';
 
 export const fileIdPattern = '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
 
-export const chosenId = Type.Object({
+export const uploadQuery = Type.Object({
   file_id: Type.Optional(
     Type.String({ pattern: fileIdPattern, description: 'the id that the file shall have' }),
+  ),
+  user: Type.Optional(
+    Type.String({
+      pattern: fileIdPattern,
+      description: 'the id of the account whose file it is; from whoever holds API_TOKEN',
+    }),
   ),
 });
 export const batchDeletion = Type.Object({

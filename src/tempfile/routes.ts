@@ -1,4 +1,3 @@
-import { timingSafeEqual, createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import multipart from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
@@ -10,20 +9,26 @@ import {
   failures,
   fileAnswer,
   emptyAnswer,
+  loginFailures,
   messageAnswer,
   who,
 } from '../answers.js';
-import { CodedError } from '../errors.js';
+import type { Accounts } from '../account/accounts.js';
+import { bearerUser } from '../account/guard.js';
+import { CodedError, codeOf } from '../errors.js';
+import { LocalCounts } from '../limit/counts.js';
 import { hungUp } from '../limit/http.js';
 import { networkOf } from '../limit/network.js';
+import { sameSecret } from '../limit/trusted.js';
+import type { User } from '../store/schema.js';
 import { answerTo, validatorsOf } from './conditions.js';
 import {
   batchAnswer,
   batchDeletion,
-  chosenId,
   conditions,
   uploadAnswer,
   uploadForm,
+  uploadQuery,
 } from './http-schema.js';
 import type { FileRecord } from './shelf.js';
 import { type TempFileStore, notFound, tooLarge } from './store.js';
@@ -34,8 +39,16 @@ export interface TempFileRoutesOptions {
   readonly usage: StorageUse;
   /** Uploads of one address at the same time; 0 is no limit. */
   readonly uploadsPerAddress: number;
-  /** When set, every request must carry it as a bearer token. */
+  /** When set, only its holder may use all files; a login uses its own. */
   readonly token: string | undefined;
+  readonly accounts: Accounts;
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The account that may only use files of its own; undefined for who may use all. */
+    fileUser: string | undefined;
+  }
 }
 
 const multipartOverheadBytes = 64 * 1024;
@@ -47,12 +60,12 @@ const refusals = {
 };
 const tags = ['files'];
 /** Of a server that wants API_TOKEN, and of what keeps the files. */
-const fileFailures = ['UNAUTHORIZED', 'STORAGE_FULL', 'STORAGE_UNAVAILABLE'] as const;
+const fileFailures = ['STORAGE_FULL', 'STORAGE_UNAVAILABLE', ...loginFailures] as const;
 const idParameter = Type.Object({ id: Type.String({ maxLength: 200 }) });
 
 export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = async (
   app,
-  { store, usage, uploadsPerAddress, token },
+  { store, usage, uploadsPerAddress, token, accounts },
 ) => {
   await app.register(multipart, {
     throwFileSizeLimit: false,
@@ -67,18 +80,37 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
     },
   });
 
+  app.decorateRequest('fileUser', undefined);
   if (token !== undefined) {
-    const expected = digest(`Bearer ${token}`);
     app.addHook('onRequest', async (request) => {
-      if (!timingSafeEqual(digest(request.headers.authorization ?? ''), expected)) {
-        throw new CodedError('UNAUTHORIZED', 'this server wants Authorization: Bearer <token>');
-      }
+      if (sameSecret(request.headers.authorization, `Bearer ${token}`)) return;
+      request.fileUser = (await loginOf(request, accounts)).id;
     });
   }
 
+  /** Undefined also for a file that is not for who asks. */
+  const find = async (
+    { fileUser }: FastifyRequest,
+    id: string,
+  ): Promise<FileRecord | undefined> => {
+    const record = await store.find(id);
+    return fileUser === undefined || record?.user === fileUser ? record : undefined;
+  };
+
   app.addHook('onError', async (request) => drain(request.raw));
 
-  const uploads = new OpenUploads(uploadsPerAddress);
+  const uploads = new LocalCounts();
+  /** Counts an upload until its request is over; TOO_MANY_UPLOADS. */
+  const begin = ({ ip, raw }: FastifyRequest): void => {
+    const network = networkOf(ip);
+    if (!uploads.take(network, uploadsPerAddress === 0 ? Infinity : uploadsPerAddress)) {
+      throw new CodedError(
+        'TOO_MANY_UPLOADS',
+        `${uploadsPerAddress} uploads of this address are under way, which is the limit: wait for one`,
+      );
+    }
+    raw.once('close', () => uploads.give(network));
+  };
 
   app.post(
     '/upload',
@@ -88,7 +120,7 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
         summary: 'Upload a picture, a recording or a video',
         description: 'What a file is, is told by its content. It is deleted when its time is over.',
         security: who.holder,
-        querystring: chosenId,
+        querystring: uploadQuery,
         form: uploadForm,
         response: {
           200: uploadAnswer,
@@ -114,13 +146,13 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
       if (!request.isMultipart()) {
         throw new CodedError('BAD_REQUEST', 'an upload is multipart/form-data with a field "file"');
       }
-      const { owner } = request;
+      const { owner, fileUser } = request;
       if (owner !== undefined) {
         await usage.check(owner, Math.max(1, announced - multipartOverheadBytes));
       }
       // Its end was told already: nothing that waits for it would ever hear of it.
       if (request.raw.destroyed) throw hungUp();
-      if (owner !== undefined) uploads.begin(request);
+      if (owner !== undefined) begin(request);
       let record: FileRecord | undefined;
       try {
         for await (const part of request.parts()) {
@@ -131,6 +163,7 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
           }
           record = await store.save(part.file, part.filename ?? '', {
             ...(request.query.file_id === undefined ? {} : { id: request.query.file_id }),
+            user: fileUser ?? request.query.user,
           });
           if (part.file.truncated) throw tooLarge(undefined, store.maxUploadBytes);
           if (owner !== undefined) await usage.add(owner, record);
@@ -171,7 +204,7 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
       },
     },
     handler: async (request, reply) => {
-      const record = await store.find(request.params.id);
+      const record = await find(request, request.params.id);
       if (record === undefined) throw notFound();
       const answer = answerTo(request.headers, record);
       reply.code(answer.status).headers({
@@ -211,8 +244,9 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
       },
     },
     async (request) => {
-      if (!(await store.remove(request.params.id))) throw notFound();
-      await usage.remove([request.params.id]);
+      const { id } = request.params;
+      if ((await find(request, id)) === undefined || !(await store.remove(id))) throw notFound();
+      await usage.remove([id]);
       return { success: true as const, message: 'the file was deleted' };
     },
   );
@@ -229,11 +263,16 @@ export const tempFileRoutes: FastifyPluginAsyncTypebox<TempFileRoutesOptions> = 
       },
     },
     async (request) => {
-      const count = await store.removeMany(request.body.file_ids);
-      await usage.remove(request.body.file_ids);
+      const asked = request.body.file_ids;
+      const ids: string[] = [];
+      for (const id of asked) {
+        if (request.fileUser === undefined || (await find(request, id))) ids.push(id);
+      }
+      const count = await store.removeMany(ids);
+      await usage.remove(ids);
       return {
         success: true as const,
-        message: `${count} of ${request.body.file_ids.length} files were deleted`,
+        message: `${count} of ${asked.length} files were deleted`,
         deleted_count: count,
       };
     },
@@ -262,35 +301,16 @@ async function drain(request: IncomingMessage): Promise<void> {
   });
 }
 
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
-}
-
-/** How many uploads each address has under way. */
-class OpenUploads {
-  readonly #most: number;
-  readonly #open = new Map<string, number>();
-
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  /** Counts an upload until its line or its answer ends; TOO_MANY_UPLOADS. */
-  begin({ ip, raw }: Pick<FastifyRequest, 'ip' | 'raw'>): void {
-    if (this.#most === 0) return;
-    const network = networkOf(ip);
-    const count = (this.#open.get(network) ?? 0) + 1;
-    if (count > this.#most) {
-      throw new CodedError(
-        'TOO_MANY_UPLOADS',
-        `${this.#most} uploads of this address are under way, which is the limit: wait for one`,
-      );
-    }
-    this.#open.set(network, count);
-    raw.once('close', () => {
-      const left = (this.#open.get(network) ?? 1) - 1;
-      if (left === 0) this.#open.delete(network);
-      else this.#open.set(network, left);
-    });
-  }
+/** The account of a request without API_TOKEN; UNAUTHORIZED, TOKEN_INVALID, TOKEN_EXPIRED. */
+async function loginOf(request: FastifyRequest, accounts: Accounts): Promise<User> {
+  const user = await bearerUser(accounts, request).catch((error: unknown) => {
+    if (codeOf(error) !== 'TOKEN_INVALID') throw error;
+    const message = 'this is neither API_TOKEN nor the access token of a login that holds';
+    throw new CodedError('TOKEN_INVALID', message);
+  });
+  if (user !== undefined) return user;
+  throw new CodedError(
+    'UNAUTHORIZED',
+    'this server wants Authorization: Bearer with API_TOKEN, or with an access token for what is yours',
+  );
 }

@@ -9,6 +9,8 @@ export const fileRecord = Type.Object({
   mime: Type.String(),
   extension: Type.String(),
   originalName: Type.String(),
+  /** The account that alone may use it; without one, whoever may use files. */
+  user: Type.Optional(Type.String()),
   bytes: Type.Integer({ minimum: 1 }),
   sha256: Type.String(),
   createdAt: Type.Integer(),

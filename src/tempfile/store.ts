@@ -24,6 +24,8 @@ export interface StoreOptions {
 export interface SaveOptions {
   /** A UUID that no other file has; chosen here by default. */
   readonly id?: string;
+  /** The account whose file it is. */
+  readonly user?: string | undefined;
   /** Whether the file survives a crash of the machine; faster when it need not. */
   readonly isDurable?: boolean;
 }
@@ -54,21 +56,21 @@ export class TempFileStore {
   }
 
   /**
-   * Stores a stream; refuses with a code, leaving nothing behind. The same content under the same
-   * `id` again is the same file; other content is FILE_EXISTS.
+   * Stores a stream; refuses with a code, leaving nothing behind. The same content of the same
+   * account under the same `id` again is the same file; anything else there is FILE_EXISTS.
    */
   async save(
     source: AsyncIterable<Uint8Array>,
     originalName: string,
     options: SaveOptions = {},
   ): Promise<FileRecord> {
-    const { id = randomUUID(), isDurable = true } = options;
+    const { id = randomUUID(), user, isDurable = true } = options;
     const judge = new Judge(this.#options.maxBytes);
     let same: FileRecord | undefined;
     const describe = async (stored: ByteSource): Promise<FileRecord | undefined> => {
       const found = await judge.verdict(stored);
       if (options.id !== undefined) {
-        same = await this.#makeWay(id, found.sha256);
+        same = await this.#makeWay(id, found.sha256, user);
         if (same !== undefined) return undefined;
       }
       const now = this.#now();
@@ -76,6 +78,7 @@ export class TempFileStore {
         id,
         ...found,
         originalName: cleanName(originalName, found.extension),
+        ...(user === undefined ? {} : { user }),
         createdAt: now,
         expiresAt: now + this.#options.expiryMs,
       };
@@ -85,9 +88,13 @@ export class TempFileStore {
   }
 
   /** The file of an id that its sender chose, if it is there already; an expired one goes. */
-  async #makeWay(id: string, sha256: string): Promise<FileRecord | undefined> {
+  async #makeWay(
+    id: string,
+    sha256: string,
+    user: string | undefined,
+  ): Promise<FileRecord | undefined> {
     const other = await this.find(id);
-    if (other !== undefined && other.sha256 !== sha256) {
+    if (other !== undefined && (other.sha256 !== sha256 || other.user !== user)) {
       throw new CodedError('FILE_EXISTS', `there is another file ${id}: choose another id`);
     }
     if (other === undefined) await this.#shelf.discard(id);
@@ -187,6 +194,11 @@ function readRecord(id: string, text: string | undefined): FileRecord | undefine
   } catch {
     return undefined;
   }
+}
+
+/** Whether an account, or nobody in particular, may name the file. */
+export function mayUse({ user }: FileRecord, id: string | undefined): boolean {
+  return user === undefined || user === id;
 }
 
 export function notFound(): CodedError {

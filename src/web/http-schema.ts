@@ -8,7 +8,7 @@ export const infoAnswer = Type.Object({
   success,
   auth: Type.Enum(['required', 'optional'], { description: 'whether talking needs a login' }),
   registration: Type.Enum(['open', 'closed']),
-  api_token: Type.Boolean({ description: 'whether temp files need the API token' }),
+  api_token: Type.Boolean({ description: 'whether temp files need a login, or the API token' }),
   recognises_words: Type.Boolean({ description: 'false: a recording is spoken as it is' }),
   max_bytes: Type.Object({ image: Type.Integer(), audio: Type.Integer(), video: Type.Integer() }),
   max_audio_seconds: most('of a recording'),

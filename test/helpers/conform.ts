@@ -55,8 +55,8 @@ const watchingFetch: typeof fetch = async (input, init) => {
   const { origin, pathname } = new URL(response.url);
   const server = watched.get(origin);
   const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
-  if (server === undefined || !isJson) return response;
   const method = init?.method ?? (input instanceof Request ? input.method : 'GET');
+  if (server === undefined || !isJson || method === 'HEAD') return response;
   const route = `${method} ${pathname}`;
   const found = server.operations.find(({ matches }) => matches(route))?.operation;
   if (found === undefined) {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import t, { type Test } from 'tap';
 import { Client } from '../helpers/client.js';
-import { picture } from '../helpers/samples.js';
+import { picture, tone } from '../helpers/samples.js';
 import { openWorker, takeAndClaim } from '../helpers/tasks.js';
 import { startSessions, type SessionServer } from '../session/session-helper.js';
 import { SocketClient } from '../../scripts/socket-client.js';
@@ -168,3 +168,76 @@ async function sockets(
   hers.send('text_message', { text: 'still mine' });
   await hers.lastAudio();
 }
+
+void t.test('with API_TOKEN: the files of a login are its own', async (t) => {
+  const holder = 'the-token-of-all-programs';
+  const server = await startSessions(t, { API_TOKEN: holder, AUTH: 'optional' });
+  const { url } = server;
+  const [ann, eve] = [await account(url, 'ann'), await account(url, 'eve')];
+  const [nobody, program] = [new Client(url), new Client(url, holder)];
+  const send = async (client: Client, content: Uint8Array<ArrayBuffer>, query = '') => {
+    const body = new FormData();
+    body.append('file', new Blob([content]), 'file');
+    const headers = { authorization: `Bearer ${client.token ?? ''}` };
+    const answer = await fetch(`${url}/api/tempfile/upload${query}`, {
+      ...{ method: 'POST', body, headers },
+    });
+    return (await answer.json()) as { file_id: string; code?: string };
+  };
+  const at = (id: string) => `/api/tempfile/download/${id}`;
+  const head = async ({ token }: Client, id: string) => {
+    const headers = { authorization: `Bearer ${token}` };
+    return (await fetch(url + at(id), { method: 'HEAD', headers })).status;
+  };
+
+  const png = await picture();
+  const { file_id: hers } = await send(ann, png);
+  const { file_id: theirs } = await send(program, png);
+  const her = await ann.get<{ user: { id: string } }>('/api/account');
+  const video = randomUUID();
+  await send(program, tone(0.1), `?file_id=${video}&user=${her.body.user.id}`);
+  for (const id of [hers, video]) {
+    t.equal((await ann.get(at(id))).status, 200, 'hers: what she sent, and what was made for her');
+    t.equal(await head(ann, id), 200);
+    t.equal((await program.get(at(id))).status, 200);
+    t.equal(await head(eve, id), 404);
+    t.match(await nobody.get(at(id)), { status: 401, body: { code: 'UNAUTHORIZED' } });
+    for (const [method, path] of [
+      ['GET', at(id)],
+      ['DELETE', `/api/tempfile/delete/${id}`],
+    ] as const) {
+      t.equal((await eve.request(method, path)).status, 404, `eve: ${method} ${path}`);
+      t.equal((await nobody.request(method, path)).status, 401, `nobody: ${method} ${path}`);
+    }
+  }
+  t.equal((await ann.get(at(theirs))).status, 404, 'those of programs are theirs');
+  const all = { file_ids: [hers, theirs, video] };
+  t.match((await eve.post('/api/tempfile/batch-delete', all)).body, { deleted_count: 0 });
+  t.match(await send(eve, png, `?file_id=${hers}`), { code: 'FILE_EXISTS' });
+  const { file_id: named } = await send(eve, png, `?user=${her.body.user.id}`);
+  t.equal((await ann.get(at(named))).status, 404, 'only programs name whose a file is');
+  t.match(await send(nobody, png), { code: 'TOKEN_INVALID' });
+
+  const role = { name: 'Stolen', personality: '', image_id: hers, consent: true };
+  t.match(await eve.post('/api/roles', role), { status: 404, body: { code: 'FILE_NOT_FOUND' } });
+  const worker = await openWorker(t, server.redis);
+  const task = { image_id: hers, audio_id: video };
+  t.match(await eve.post('/api/tasks', task), { body: { code: 'TASK_FILE_NOT_FOUND' } });
+  t.equal((await ann.post('/api/tasks', task)).status, 202);
+  t.equal((await takeAndClaim(worker)).entry.user, her.body.user.id, 'her video will be hers');
+  t.equal((await program.post('/api/tasks', task)).status, 202);
+
+  const talks = await (await server.client()).connect({ token: eve.token });
+  talks.send('audio_uploaded', { audio_url: video });
+  await talks.error('FILE_NOT_FOUND');
+  const talk = await (await server.client()).connect({ token: ann.token, image_id: hers });
+  talk.send('text_message', { text: 'Good morning.' });
+  const voice = String((await talk.lastAudio()).data['audio_url']);
+  t.equal((await ann.get(voice)).status, 200, 'she hears the answer');
+  t.equal((await eve.get(voice)).status, 404);
+
+  t.match((await ann.post('/api/tempfile/batch-delete', all)).body, { deleted_count: 2 });
+  t.equal((await program.get(at(theirs))).status, 200);
+  await ann.post('/api/auth/logout', {});
+  t.match(await ann.get(at(video)), { status: 401, body: { code: 'TOKEN_INVALID' } });
+});

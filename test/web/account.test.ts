@@ -1,8 +1,13 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import t, { type Test } from 'tap';
+import { projectRoot } from '../../src/paths.js';
 import { findings } from '../helpers/accessibility.js';
 import { TestBrowser, picture } from '../helpers/browser.js';
+import { tone } from '../helpers/samples.js';
+import { Service, ownSettings } from '../helpers/stack.js';
+import { until } from '../helpers/until.js';
 import { startSessions } from '../session/session-helper.js';
 
 const browser = await TestBrowser.start(t);
@@ -88,4 +93,53 @@ t.test('with a login: by keyboard, kept, and found again in Chinese', async (t) 
 
   await page.getByRole('button', { name: '退出' }).click();
   await page.getByRole('button', { name: '登录' }).waitFor();
+});
+
+t.test('a server with API_TOKEN: whoever logs in sends, hears and sees', async (t) => {
+  const service = await Service.start(t, {
+    ...(await ownSettings(t)),
+    ...{ WORKER_DEVICES: 'sim:1', SIM_FRAME_MS: '3', API_TOKEN: 'the-token-of-all-programs' },
+  });
+  const portrait = join(projectRoot, 'weights', 'bundled', 'samples', 'portrait.png');
+  const shown = (page: Page, what: string, part: string) =>
+    until(() => page.evaluate<boolean>(`document.querySelector('${what}')?.${part} > 0`), what);
+  const kept = async (page: Page, name: string) => {
+    const file = page.waitForEvent('download');
+    await page.getByRole('link', { name }).click();
+    const head = readFileSync(await (await file).path()).subarray(4, 8);
+    t.equal(head.toString(), 'ftyp', 'the video');
+  };
+  const { page } = await browser.open(t, service.url);
+  await page.getByText('only after a login').waitFor();
+  await page.getByRole('button', { name: 'Your own portrait' }).click();
+  const window = page.getByRole('dialog', { name: 'Log in' });
+  await window.getByRole('radio', { name: 'New account' }).check();
+  await page.getByLabel('Name').fill('ann');
+  await page.getByLabel('Password').fill('correct horse');
+  await page.keyboard.press('Enter');
+  await page.getByLabel('Choose a picture, or drop it here').setInputFiles(portrait);
+  await page.getByLabel('Name').fill('Nora');
+  await page.getByLabel(/agrees that it is animated/).check();
+  await page.getByRole('button', { name: 'Make this role' }).click();
+  await page.getByRole('radio', { name: 'Nora' }).waitFor();
+  await page.getByRole('button', { name: 'Begin' }).click();
+  await page.getByLabel('Write a message').fill('Good day.');
+  await page.keyboard.press('Enter');
+  await page.locator('.is-spoken').waitFor();
+  await shown(page, '.portrait video', 'videoWidth');
+  await kept(page, 'Download video');
+  await page.getByRole('button', { name: 'End', exact: true }).click();
+
+  await page.getByRole('link', { name: 'Studio' }).click();
+  await page.getByLabel('Choose a picture, or drop it here').setInputFiles(portrait);
+  const speech = { name: 'speech.wav', mimeType: 'audio/wav', buffer: Buffer.from(tone(0.5)) };
+  await page.getByLabel('Choose a recording, or drop it here').setInputFiles(speech);
+  await page.getByRole('button', { name: 'Render video' }).click();
+  await shown(page, '.studio-video', 'videoWidth');
+  await kept(page, 'Download');
+  await page.reload();
+  await shown(page, '.studio-video', 'videoWidth');
+  await page.getByRole('button', { name: 'Render again' }).click();
+  await shown(page, '.studio-portrait', 'naturalWidth');
+  await shown(page, '.studio-audio audio', 'duration');
 });

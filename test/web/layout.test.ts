@@ -38,3 +38,10 @@ t.test('the language of the browser is spoken first', async (t) => {
   const { page } = await browser.open(t, url, { locale: 'zh-CN' });
   await page.getByRole('link', { name: '对话' }).waitFor();
 });
+
+t.test('the description of the API keeps its own policy', async (t) => {
+  const { url } = await startApp(t);
+  const { page } = await browser.open(t, `${url}/docs`);
+  await page.getByRole('button', { name: /^POST .*tempfile.upload/ }).click();
+  await page.getByRole('button', { name: 'Try it out' }).waitFor();
+});

@@ -47,6 +47,11 @@ void t.test('transfers', async (t) => {
     t.equal(back.headers.get('content-type'), 'video/mp4');
     await transfers.delete(sent);
     t.same(await files(), [id]);
+    const user = randomUUID();
+    await transfers.upload(join(folder, 'film.mp4'), 'video.mp4', videoId, user);
+    const record = await readFile(join(config.tempFiles.folder, videoId, 'meta.json'), 'utf8');
+    t.match(JSON.parse(record), { user }, "the account's, where it has one");
+    await transfers.delete(videoId);
   });
 
   await t.test('refusals are final and have a code', async (t) => {

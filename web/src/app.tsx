@@ -1,4 +1,4 @@
-import { useErrorBoundary } from 'preact/hooks';
+import { useEffect, useErrorBoundary } from 'preact/hooks';
 import { LoginWindow } from './account/login.js';
 import { Conversation } from './chat/page.js';
 import { t } from './i18n/index.js';
@@ -7,6 +7,7 @@ import { Button } from './parts/button.js';
 import { Notice } from './parts/notice.js';
 import { Page } from './parts/page.js';
 import { Link, path } from './router.js';
+import { greet } from './server.js';
 import { TopMenu } from './top-menu.js';
 
 const Studio = later(() => import('./studio/page.js'));
@@ -50,6 +51,10 @@ function Current() {
 
 export function App() {
   const { common, chat, studio, operator } = t();
+  useEffect(() => {
+    // A page that cannot do without asks itself, and says what is wrong.
+    void greet().catch(() => undefined);
+  }, []);
   return (
     <>
       <a class="skip" href="#content">

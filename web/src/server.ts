@@ -1,4 +1,4 @@
-import { signal } from '@preact/signals';
+import { computed, signal } from '@preact/signals';
 import { type Account, EchoMimicClient, type Info, type Tokens } from '../../src/client/index.js';
 import { stored } from './stored.js';
 
@@ -23,6 +23,11 @@ export const server = new EchoMimicClient({
 export const account = signal<Account | undefined>();
 /** What the server offers; undefined until it has said so. */
 export const info = signal<Info | undefined>();
+
+/** Whether this page can send and show no files before somebody logs in. */
+export const needsLogin = computed(
+  () => info.value?.api_token === true && tokens.value === undefined,
+);
 
 /** Asks who is logged in, and what there is. A login that has ended is forgotten by the client. */
 export async function greet(): Promise<void> {

@@ -83,7 +83,7 @@ export async function runJob(claim: Claim, context: JobContext): Promise<CodedEr
     const path = join(folder, 'video.mp4');
     const made = await makeVideoOf(task, path, fetch, { reporter, clock, ...context }, signal);
     clock.enter('upload');
-    const videoId = await transfers.upload(path, 'video.mp4', claim.videoId);
+    const videoId = await transfers.upload(path, 'video.mp4', claim.videoId, claim.entry.user);
     clock.leave();
     await reporter.close();
     const { frames } = made;

@@ -79,10 +79,10 @@ export class Transfers {
   }
 
   /**
-   * Uploads a video under the id, however often the line breaks, and returns the id that it has.
-   * When this is aborted, no video stays on the server.
+   * Uploads a video under the id, however often the line breaks, and returns the id that it has;
+   * it is that account's where one is named. When this is aborted, no video stays on the server.
    */
-  async upload(path: string, name: string, videoId: string): Promise<string> {
+  async upload(path: string, name: string, videoId: string, user?: string): Promise<string> {
     return this.#patiently(
       'TASK_UPLOAD_FAILED',
       'the video could not be uploaded',
@@ -91,7 +91,7 @@ export class Transfers {
         const upload = new Upload(path, name, size, signal);
         try {
           const response = await this.#fetch(
-            `upload?file_id=${videoId}`,
+            `upload?file_id=${videoId}${user === undefined ? '' : `&user=${user}`}`,
             upload.line,
             upload.request(),
           );

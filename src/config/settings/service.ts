@@ -79,7 +79,7 @@ export const server = {
     Type.String({
       ...token,
       description:
-        'when set (16 characters or more), every request for temp files must carry it as a bearer token',
+        'when set (16 characters or more), every request for temp files must carry it as a bearer token, or an access token, which opens the files of its account alone ([accounts.md](accounts.md#files))',
     }),
   ),
   OPERATOR_TOKEN: Type.Optional(

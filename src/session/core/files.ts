@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CodedError } from '../../errors.js';
-import type { Owner } from '../../limit/rates.js';
+import { type Owner, userOf } from '../../limit/rates.js';
 import type { FileType } from '../../media/content.js';
-import type { FileRecord } from '../../tempfile/store.js';
+import { type FileRecord, mayUse } from '../../tempfile/store.js';
 import type { SessionServices } from '../services.js';
 
 /** Where it is written down who owns what. */
@@ -48,7 +48,8 @@ export class OwnedFiles {
   async use(fileId: string, types: readonly FileType[]): Promise<FileRecord> {
     const known = this.#ids.has(fileId);
     if (uuid.test(fileId) && (known || (await this.#claim(fileId)))) {
-      const record = await this.#registry.services.store.find(fileId);
+      const found = await this.#registry.services.store.find(fileId);
+      const record = found && mayUse(found, userOf(this.owner)) ? found : undefined;
       if (record !== undefined && types.includes(record.type)) return record;
       if (!known) await this.#disown([fileId]);
       if (record !== undefined) {
@@ -72,8 +73,9 @@ export class OwnedFiles {
       const expiresAt = Date.now() + config.tempFiles.expiryMs;
       await usage.add(this.owner, { id, bytes: data.length, expiresAt });
     }
+    const options = { id, user: userOf(this.owner), isDurable: false };
     const [record] = await Promise.all([
-      this.#track(this.#registry.services.store.save(once(data), name, { id, isDurable: false })),
+      this.#track(this.#registry.services.store.save(once(data), name, options)),
       this.#claim(id),
     ]);
     return record;

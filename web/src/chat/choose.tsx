@@ -7,7 +7,7 @@ import { Button } from '../parts/button.js';
 import { Segments, Tick } from '../parts/field.js';
 import { Notice } from '../parts/notice.js';
 import { Page } from '../parts/page.js';
-import { account, greet, info } from '../server.js';
+import { account, greet, info, needsLogin } from '../server.js';
 import { oneOf, stored } from '../stored.js';
 import { History } from './history.js';
 import { OwnPortrait } from './own-portrait.js';
@@ -43,7 +43,8 @@ export function Choose() {
     }
   };
   const startChosen = async () => {
-    if (info.peek()?.auth === 'required' && account.peek() === undefined) {
+    const wantsLogin = info.peek()?.auth === 'required' && account.peek() === undefined;
+    if (wantsLogin || needsLogin.peek()) {
       if (!(await askLogin(chat.loginToTalk))) return;
     }
     const role = roles.peek()?.find(({ role_id }) => role_id === chosen.peek());
@@ -53,6 +54,9 @@ export function Choose() {
       ...{ name: role.name, imageUrl: role.image_url ?? '', greeting: role.greeting ?? undefined },
       ...{ roleId: role.role_id, conversationId: isKept ? newId() : undefined },
     });
+  };
+  const make = async () => {
+    setMaking(!needsLogin.peek() || (await askLogin(chat.loginToTalk)));
   };
   const pending = beginning.value;
   const why = pending?.line.value.why;
@@ -73,7 +77,7 @@ export function Choose() {
           void startChosen();
         }}
       >
-        <RoleCards onMake={() => setMaking(true)} onFailure={setFailure} />
+        <RoleCards onMake={() => void make()} onFailure={setFailure} />
         <div class="start panel">
           <Segments
             label={chat.how}
@@ -110,7 +114,7 @@ export function Choose() {
               <Button onClick={() => pending.end()}>{common.cancel}</Button>
             )}
           </div>
-          {info.value?.api_token === true && <Notice kind="info">{chat.apiToken}</Notice>}
+          {needsLogin.value && <Notice kind="info">{common.needsLogin}</Notice>}
           {why && <Notice kind="info">{describe(why)}</Notice>}
         </div>
       </form>

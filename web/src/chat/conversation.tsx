@@ -4,7 +4,7 @@ import { describe, failureOf } from '../failure.js';
 import { t } from '../i18n/index.js';
 import { Button } from '../parts/button.js';
 import { Notice } from '../parts/notice.js';
-import { greet, info } from '../server.js';
+import { info } from '../server.js';
 import { Composer } from './composer.js';
 import { Messages } from './messages.js';
 import { Recorder } from '../recorder.js';
@@ -22,8 +22,6 @@ export function Conversation({ talk }: { talk: Talk }) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     heading.current?.focus();
-    // Not needed to go on: what fails here is asked again by the next page.
-    void greet().catch(() => undefined);
     return () => recorder.cancel();
   }, []);
   useEffect(() => {

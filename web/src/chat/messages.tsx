@@ -2,10 +2,9 @@ import { useEffect, useRef } from 'preact/hooks';
 import { describe, duration } from '../failure.js';
 import { t } from '../i18n/index.js';
 import { Button } from '../parts/button.js';
-import { Icon } from '../parts/icon.js';
 import { Notice } from '../parts/notice.js';
 import { Progress } from '../parts/progress.js';
-import { localUrl } from '../server.js';
+import { SaveLink } from '../files.js';
 import type { Render, Reply, Said } from './entries.js';
 import { textOf } from './entries.js';
 import { secondsLeft } from '../remaining.js';
@@ -147,10 +146,9 @@ function ReplyBubble({ reply, talk }: { reply: Reply; talk: Talk }) {
               <Button look="quiet" icon="film" onClick={() => talk.show(turn)}>
                 {chat.showVideo}
               </Button>
-              <a class="button button-quiet" href={localUrl(videoUrl)} download>
-                <Icon name="download" />
+              <SaveLink url={videoUrl} look="quiet">
                 {chat.download}
-              </a>
+              </SaveLink>
             </>
           )}
         </div>

@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { locale, t } from '../i18n/index.js';
 import { Button } from '../parts/button.js';
 import { Icon } from '../parts/icon.js';
-import { localUrl } from '../server.js';
+import { Picture, useFile } from '../files.js';
 import { captionsOf } from './captions.js';
 import type { Reply } from './entries.js';
 import type { Recorder } from '../recorder.js';
@@ -40,13 +40,13 @@ export function Stage({
     <section class="stage" aria-label={chat.portrait}>
       <div class={`portrait is-${mood}`}>
         {shown?.videoUrl !== undefined ? (
-          <Video talk={talk} reply={shown} url={localUrl(shown.videoUrl)} key={shown.videoUrl} />
+          <Video talk={talk} reply={shown} url={shown.videoUrl} key={shown.videoUrl} />
         ) : imageUrl === '' ? (
           <span class="portrait-blank">
             <Icon name="person" />
           </span>
         ) : (
-          <img src={localUrl(imageUrl)} alt={chat.portraitOf(name)} />
+          <Picture url={imageUrl} alt={chat.portraitOf(name)} />
         )}
         {mood !== 'waiting' && shown === undefined && (
           <p class="mood">
@@ -85,6 +85,8 @@ function Bars() {
 function Video({ talk, reply, url }: { talk: Talk; reply: Reply; url: string }) {
   const video = useRef<HTMLVideoElement>(null);
   const [captions, setCaptions] = useState<string>();
+  const { source } = useFile(url);
+  const { source: poster } = useFile(talk.setup.imageUrl);
   const text = captionsOf(reply.sentences, talk.voice.seconds.value);
   useEffect(() => {
     if (text === undefined) return;
@@ -94,13 +96,13 @@ function Video({ talk, reply, url }: { talk: Talk; reply: Reply; url: string }) 
   }, [text]);
   useEffect(() => {
     // A browser that wants a click first has its own button for it.
-    video.current?.play().catch(() => undefined);
-  }, []);
+    if (source !== undefined) video.current?.play().catch(() => undefined);
+  }, [source]);
   return (
     <video
       ref={video}
-      src={url}
-      poster={localUrl(talk.setup.imageUrl)}
+      src={source}
+      poster={poster}
       controls
       playsInline
       aria-label={t().chat.videoOf(talk.setup.name)}

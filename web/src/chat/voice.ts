@@ -1,5 +1,12 @@
 import { signal } from '@preact/signals';
-import { localUrl } from '../server.js';
+import { withFile } from '../files.js';
+
+interface Sound {
+  readonly url: string;
+  readonly audio: HTMLAudioElement;
+  isThere: boolean;
+  letGo: () => void;
+}
 
 /** Plays the sentences of a reply one after the other. */
 export class Voice {
@@ -9,28 +16,34 @@ export class Voice {
   readonly isBlocked = signal(false);
   /** Seconds that each sentence lasts, as far as it has been loaded. */
   readonly seconds = signal<Readonly<Record<string, number>>>({});
-  readonly #queue: HTMLAudioElement[] = [];
+  readonly #queue: Sound[] = [];
 
   /** Without `isHeard` only how long it lasts is looked at. */
   add(url: string, isHeard = true): void {
-    const audio = new Audio(localUrl(url));
-    audio.preload = 'auto';
-    audio.dataset['url'] = url;
-    audio.addEventListener('loadedmetadata', () => {
-      if (Number.isFinite(audio.duration))
-        this.seconds.value = { ...this.seconds.peek(), [url]: audio.duration };
-    });
-    if (!isHeard) return;
+    const audio = new Audio();
+    const sound: Sound = { url, audio, isThere: false, letGo: () => undefined };
     const over = () => {
-      if (this.#queue[0] !== audio) return;
+      sound.letGo();
+      if (this.#queue[0] !== sound) return;
       this.#queue.shift();
       this.#next();
     };
+    audio.preload = 'auto';
+    audio.addEventListener('loadedmetadata', () => {
+      if (Number.isFinite(audio.duration))
+        this.seconds.value = { ...this.seconds.peek(), [url]: audio.duration };
+      if (!isHeard) over();
+    });
     audio.addEventListener('ended', over);
     // A sentence that cannot be fetched any more is left out.
     audio.addEventListener('error', over);
-    this.#queue.push(audio);
-    if (this.#queue.length === 1) this.#next();
+    if (isHeard) this.#queue.push(sound);
+    sound.letGo = withFile(url, (source) => {
+      if (source === undefined) return over();
+      audio.src = source;
+      sound.isThere = true;
+      if (this.#queue[0] === sound) this.#next();
+    });
   }
 
   /** After a click, what the browser had refused. */
@@ -40,16 +53,21 @@ export class Voice {
   }
 
   stop(): void {
-    for (const audio of this.#queue.splice(0)) audio.pause();
+    for (const { audio, letGo } of this.#queue.splice(0)) {
+      audio.pause();
+      letGo();
+    }
     this.isBlocked.value = false;
     this.playing.value = undefined;
   }
 
   #next(): void {
-    const audio = this.#queue[0];
-    this.playing.value = audio?.dataset['url'];
-    audio?.play().catch((error: unknown) => {
-      if ((error as DOMException).name !== 'NotAllowedError' || this.#queue[0] !== audio) return;
+    const sound = this.#queue[0];
+    this.playing.value = sound?.url;
+    // One that is not there yet is played when it has come.
+    if (sound?.isThere !== true) return;
+    sound.audio.play().catch((error: unknown) => {
+      if ((error as DOMException).name !== 'NotAllowedError' || this.#queue[0] !== sound) return;
       this.isBlocked.value = true;
       this.playing.value = undefined;
     });

@@ -1,4 +1,5 @@
 import { useMemo } from 'preact/hooks';
+import { useFile } from '../files.js';
 import { t } from '../i18n/index.js';
 import { Button } from '../parts/button.js';
 import { FileDrop } from '../parts/file-drop.js';
@@ -33,7 +34,7 @@ export function AudioInput() {
             {chosen.name}
             {chosen.seconds !== undefined && <span class="quiet"> · {clock(chosen.seconds)}</span>}
           </p>
-          <audio controls preload="metadata" src={chosen.url} aria-label={chosen.name} />
+          <Sound url={chosen.url} name={chosen.name} />
         </div>
       )}
       {isRecording ? (
@@ -77,4 +78,8 @@ export function AudioInput() {
       )}
     </section>
   );
+}
+
+function Sound({ url, name }: { url: string; name: string }) {
+  return <audio controls preload="metadata" src={useFile(url).source} aria-label={name} />;
 }

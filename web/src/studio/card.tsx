@@ -1,5 +1,6 @@
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { type Failure, describe, duration, failureOf } from '../failure.js';
+import { SaveLink, useFile } from '../files.js';
 import { t } from '../i18n/index.js';
 import { Button } from '../parts/button.js';
 import { Confirm } from '../parts/dialog.js';
@@ -82,14 +83,13 @@ export function RenderCard({ render }: { render: Render }) {
       <SettingsOf render={render} />
       <div class="row studio-actions">
         {render.status === 'completed' && !render.isExpired && render.videoId && (
-          <a
-            class="button button-main"
-            href={server.fileUrl(render.videoId)}
-            download={`${baseOf(render.portrait)}.mp4`}
+          <SaveLink
+            url={server.fileUrl(render.videoId)}
+            name={`${baseOf(render.portrait)}.mp4`}
+            look="main"
           >
-            <Icon name="download" />
             {studio.download}
-          </a>
+          </SaveLink>
         )}
         {over ? (
           <Button onClick={again}>{studio.again}</Button>
@@ -157,11 +157,18 @@ function Video({
   const [isBroken, setBroken] = useState(false);
   const hours = options.value?.limits.file_hours;
   const url = server.fileUrl(videoId);
+  const { source, isMissing } = useFile(url);
   const look = async () => {
-    const answer = await fetch(url, { method: 'HEAD' }).catch(() => undefined);
-    if (answer?.status === 404) markExpired(render.id);
-    else setBroken(true);
+    const code = await server.download(url, { range: 'bytes=0-0' }).then(
+      () => undefined,
+      (error: unknown) => failureOf(error).code,
+    );
+    if (code === 'FILE_NOT_FOUND') markExpired(render.id);
+    else if (code !== 'UNAUTHORIZED') setBroken(true);
   };
+  useEffect(() => {
+    if (isMissing) void look();
+  }, [isMissing]);
   return (
     <>
       <video
@@ -170,7 +177,7 @@ function Video({
         playsInline
         preload="metadata"
         poster={poster}
-        src={url}
+        src={source}
         aria-label={studio.renderOf(render.portrait)}
         onError={() => void look()}
       />

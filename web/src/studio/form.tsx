@@ -1,5 +1,6 @@
 import { useRef } from 'preact/hooks';
 import { describe } from '../failure.js';
+import { Picture } from '../files.js';
 import { t } from '../i18n/index.js';
 import { Button } from '../parts/button.js';
 import { FileDrop } from '../parts/file-drop.js';
@@ -82,7 +83,7 @@ function PortraitInput() {
         onFile={(file) => void takePortrait(file)}
       >
         {chosen && (
-          <img class="studio-portrait" src={chosen.url} alt={studio.preview(chosen.name)} />
+          <Picture class="studio-portrait" url={chosen.url} alt={studio.preview(chosen.name)} />
         )}
       </FileDrop>
       {problem && (

@@ -4,6 +4,7 @@ import { Notice } from '../parts/notice.js';
 import { Page } from '../parts/page.js';
 import { isBuiltOnSimulation, followOptions, options } from './draft.js';
 import { DraftForm } from './form.js';
+import { needsLogin } from '../server.js';
 import { RenderList } from './list.js';
 import { follow } from './renders.js';
 
@@ -18,6 +19,7 @@ export default function StudioPage() {
     <Page title={studio.title} wide>
       <p class="lead">{studio.lead}</p>
       {options.value?.models.length === 0 && <Notice kind="info">{studio.noDevice}</Notice>}
+      {needsLogin.value && <Notice kind="info">{t().common.needsLogin}</Notice>}
       {isBuiltOnSimulation.value && <Notice kind="info">{studio.simulated}</Notice>}
       <div class="studio">
         <DraftForm />

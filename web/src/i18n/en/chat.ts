@@ -11,8 +11,6 @@ export const chat = {
   keep: 'Keep this conversation in my history',
   begin: 'Begin',
   connecting: 'Connecting …',
-  apiToken:
-    'This server gives its files only to programs that hold its token: nothing can be heard or seen here.',
   loginToTalk: 'This server wants to know who talks to it.',
   own: 'Your own portrait',
   ownHint: 'Bring a picture, and talk to it.',

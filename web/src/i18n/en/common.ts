@@ -12,6 +12,7 @@ export const common = {
   tryAgain: 'Try again',
   remove: 'Delete',
   loading: 'Loading …',
+  needsLogin: 'This server takes and shows files only after a login.',
   notFound: 'There is no such page.',
   home: 'To the conversation',
   seconds: (count: number) => (count === 1 ? '1 second' : `${count} seconds`),

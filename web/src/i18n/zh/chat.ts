@@ -12,7 +12,6 @@ export const chat: typeof english = {
   keep: '把这次对话保存到我的历史记录',
   begin: '开始',
   connecting: '正在连接……',
-  apiToken: '本服务器的文件只提供给持有令牌的程序，此处无法播放声音和视频。',
   loginToTalk: '本服务器需要登录后才能对话。',
   own: '使用自己的肖像',
   ownHint: '带来一张图片，与它对话。',

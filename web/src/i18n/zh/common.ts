@@ -14,6 +14,7 @@ export const common: typeof english = {
   tryAgain: '重试',
   remove: '删除',
   loading: '正在加载……',
+  needsLogin: '本服务器需要登录后才能上传和播放文件。',
   notFound: '没有这个页面。',
   home: '前往对话',
   seconds: (count) => `${count} 秒`,
