@@ -56,6 +56,7 @@ function followMaster({ servers, name, password }: SentinelConfig) {
     sentinels: servers.map((server) => ({ ...server })),
     name,
     ...(password === undefined ? {} : { sentinelPassword: password }),
+    sentinelCommandTimeout: 2000,
     sentinelRetryStrategy: (times: number) => Math.min(50 * 2 ** Math.min(times, 6), 2000),
     // a master that became a replica takes no more writes
     reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? 2 : false),

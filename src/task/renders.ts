@@ -9,7 +9,7 @@ import type { FileType } from '../media/content.js';
 import { durationOf } from '../media/recording.js';
 import type { CancelOutcome } from '../queue/cancel.js';
 import { keys } from '../queue/keys.js';
-import type { Redis } from '../queue/redis.js';
+import { type Redis, inTime } from '../queue/redis.js';
 import type { User } from '../store/schema.js';
 import { storedRecording } from '../tempfile/recording.js';
 import { type FileRecord, type TempFileStore, mayUse } from '../tempfile/store.js';
@@ -175,7 +175,7 @@ export class Renders {
     const fileId = id.toLowerCase();
     const record = await store.find(fileId);
     const isTheirs = record && (owner === undefined || mayUse(record, user?.id));
-    if (isTheirs !== true || (await redis.exists(keys.fileOwner(fileId))) === 1) {
+    if (isTheirs !== true || (await inTime(redis.exists(keys.fileOwner(fileId)))) === 1) {
       throw new CodedError(
         'TASK_FILE_NOT_FOUND',
         `${role}: there is no file ${id}, or it has expired: upload it again`,

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { createLog } from '../../src/log.js';
@@ -54,7 +55,17 @@ t.test('connections follow the master that the sentinels name', async (t) => {
     '--sentinel',
   );
   await checkRedis(config, log, 20_000);
-  const redis = connectRedis(config, log);
+  // One that takes connections and says nothing, as a sentinel that hangs.
+  const mute = createServer(() => undefined);
+  await new Promise<void>((resolve) => mute.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => mute.close());
+  const { port } = mute.address() as AddressInfo;
+  const { sentinels } = config.redis;
+  const servers = [{ host: '127.0.0.1', port }, ...(sentinels?.servers ?? [])];
+  const redis = connectRedis(
+    { ...config, redis: { ...config.redis, sentinels: { name: 'tasks', servers } } },
+    log,
+  );
   t.teardown(() => redis.disconnect());
   await redis.rpush('queue', 'before');
   t.match(await redis.info('server'), new RegExp(`tcp_port:${first}`));

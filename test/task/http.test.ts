@@ -283,6 +283,18 @@ void t.test('the typed client stays with a task while the API is restarted', asy
   );
 });
 
+void t.test('a Redis that hangs holds nobody up for long', async (t) => {
+  const server = await startSessions(t);
+  const pid = server.redis.server.pid as number;
+  process.kill(pid, 'SIGSTOP');
+  try {
+    const answer = await new Client(server.url).get(`/api/tasks/${videoId}`);
+    t.match(answer, { status: 503, body: { code: 'REDIS_UNAVAILABLE' } });
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+});
+
 void t.test('a client that goes away, and a server that stops', async (t) => {
   const server = await startSessions(t);
   const worker = await openWorker(t, server.redis);
