@@ -1,5 +1,4 @@
 import { randomInt, randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Quota } from '../account/quota.js';
 import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
@@ -10,6 +9,7 @@ import { durationOf } from '../media/recording.js';
 import type { CancelOutcome } from '../queue/cancel.js';
 import { keys } from '../queue/keys.js';
 import { type Redis, inTime } from '../queue/redis.js';
+import { Repeated } from '../repeated.js';
 import type { User } from '../store/schema.js';
 import { storedRecording } from '../tempfile/recording.js';
 import { type FileRecord, type TempFileStore, mayUse } from '../tempfile/store.js';
@@ -23,6 +23,7 @@ import { isEnd } from './update.js';
 /** The `session_id` of every task of HTTP: sessions have UUIDs. */
 const httpSession = 'http';
 const lookMs = 2_000;
+const partingMs = 500;
 /** Of a task that is not known by then nothing will be. */
 const submitMs = 3_600_000;
 const mostSeed = 2 ** 32;
@@ -49,28 +50,25 @@ export interface Visitor {
 export class Renders {
   readonly #services: RenderServices;
   readonly #requests: RenderRequests;
-  #timer: NodeJS.Timeout | undefined;
-  #looking: Promise<unknown> | undefined;
+  readonly #looks: Repeated;
 
   constructor(services: RenderServices) {
     this.#services = services;
     this.#requests = new RenderRequests(services.redis, services.config);
+    this.#looks = new Repeated(
+      lookMs,
+      () => this.#look(),
+      (err) => services.log.warn({ err }, 'tasks were not counted; trying again'),
+    );
   }
 
   start(): void {
-    const look = () => {
-      this.#looking ??= this.#look()
-        .catch((err: unknown) => this.#services.log.warn({ err }, 'not counted; trying again'))
-        .finally(() => (this.#looking = undefined));
-    };
-    look();
-    this.#timer = setInterval(look, lookMs).unref();
+    this.#looks.start();
   }
 
   /** What is not over by now goes on, and is counted by another process or the next one. */
-  async stop(): Promise<void> {
-    clearInterval(this.#timer);
-    await Promise.race([this.#looking, sleep(2000, undefined, { ref: false })]);
+  stop(): Promise<void> {
+    return this.#looks.stop(partingMs);
   }
 
   /**
