@@ -29,6 +29,11 @@ export interface KeeperOptions {
 export const beatMs = 5_000;
 const missedBeats = 12;
 
+/** Says from now on that this process lives; a keeper that is gone by then is no failure of ours. */
+export function beat(everyMs = beatMs): void {
+  setInterval(() => process.send?.({ type: 'beat' }, () => undefined), everyMs).unref();
+}
+
 const firstWaitMs = 200;
 const longestWaitMs = 30_000;
 /** A process that lived this long did not fail at its start: the waits begin anew. */

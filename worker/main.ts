@@ -19,7 +19,7 @@ import {
 } from './media/index.js';
 import { type ClipEngine, loadOptions } from './pipeline/engine.js';
 import { Interrupted, largestSize, removeLeftovers, runJob, workerFolder } from './pipeline/job.js';
-import { beatMs } from './keeper.js';
+import { beat } from './keeper.js';
 import { SimulatedEngine } from './simulated-engine.js';
 
 /** The process that owns one device: loads the model once and serves one task after another. */
@@ -42,7 +42,7 @@ let engine: ClipEngine | undefined;
 let serving: Promise<void> | undefined;
 
 process.send?.({ type: 'hello', worker });
-setInterval(() => process.send?.({ type: 'beat' }), beatMs).unref();
+beat();
 
 // The delay is the last resort, for a Redis or an engine that does not let go.
 const grace = { delay: config.shutdownMs + 15_000, logger: log, skip: crashSignals };

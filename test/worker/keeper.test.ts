@@ -1,12 +1,16 @@
+import { fork } from 'node:child_process';
+import { on, once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { createLog } from '../../src/log.js';
 import { projectRoot } from '../../src/paths.js';
-import { Keeper } from '../../worker/keeper.js';
+import { type ChildMessage, Keeper } from '../../worker/keeper.js';
 import { temporaryFolder } from '../helpers/app.js';
 import { until } from '../helpers/redis.js';
 import { isGone } from '../helpers/stack.js';
+
+const fixture = join(projectRoot, 'dist', 'test', 'worker', 'fixtures', 'child.js');
 
 void t.test('keeper', async (t) => {
   const folder = await temporaryFolder(t);
@@ -20,7 +24,7 @@ void t.test('keeper', async (t) => {
     const reasons: string[] = [];
     const keeper = new Keeper({
       name: behaviour,
-      module: join(projectRoot, 'dist', 'test', 'worker', 'fixtures', 'child.js'),
+      module: fixture,
       args: [file, behaviour],
       environment: {},
       log: createLog('silent'),
@@ -68,6 +72,16 @@ void t.test('keeper', async (t) => {
     await until(() => reasons.length === 2, 'its end');
     t.same(reasons, ['it hung', 'it was ended by SIGKILL']);
     await keeper.stop();
+  });
+
+  await t.test('one whose keeper is gone ends in its own time', async (t) => {
+    const child = fork(fixture, [join(folder, 'alone'), 'beats']);
+    t.teardown(() => child.kill('SIGKILL'));
+    for await (const [{ type }] of on(child, 'message') as AsyncIterable<[ChildMessage]>) {
+      if (type === 'beat') break;
+    }
+    child.disconnect();
+    t.same(await once(child, 'exit'), [0, null]);
   });
 
   await t.test('never two at once, ever later', async (t) => {
