@@ -4,7 +4,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { createLog } from '../../src/log.js';
-import { loadConfig } from '../../src/config.js';
+import { type SentinelConfig, loadConfig } from '../../src/config.js';
 import { freePort } from '../../src/queue/private-redis.js';
 import { checkRedis, connectRedis } from '../../src/queue/redis.js';
 import { temporaryFolder } from '../helpers/folder.js';
@@ -60,10 +60,10 @@ t.test('connections follow the master that the sentinels name', async (t) => {
   await new Promise<void>((resolve) => mute.listen(0, '127.0.0.1', resolve));
   t.teardown(() => mute.close());
   const { port } = mute.address() as AddressInfo;
-  const { sentinels } = config.redis;
-  const servers = [{ host: '127.0.0.1', port }, ...(sentinels?.servers ?? [])];
+  const named = config.redis.sentinels as SentinelConfig;
+  const servers = [{ host: '127.0.0.1', port }, ...named.servers];
   const redis = connectRedis(
-    { ...config, redis: { ...config.redis, sentinels: { name: 'tasks', servers } } },
+    { ...config, redis: { ...config.redis, sentinels: { ...named, servers } } },
     log,
   );
   t.teardown(() => redis.disconnect());

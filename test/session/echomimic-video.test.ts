@@ -5,6 +5,7 @@ import type { Speech, Synthesiser } from '../../src/speech/speech.js';
 import { until } from '../helpers/redis.js';
 import { picture } from '../helpers/samples.js';
 import { stampOf, startSmallestClipWorker } from '../helpers/smallest-clip.js';
+import { openWorker } from '../helpers/tasks.js';
 import {
   type Frame,
   ScriptedDialogue,
@@ -116,6 +117,16 @@ t.test('without a worker the turn says so, and the voice stays', async (t) => {
   talker.send('stop_session');
   await talker.next('session_stopped_ack');
   await server.empty();
+});
+
+t.test('a video whose task Redis has lost is not waited for', async (t) => {
+  const server = await startSessions(t);
+  await openWorker(t, server.redis);
+  const talker = await (await server.client()).connect({ mode: 'video' });
+  talker.send('text_message', { text: 'Still there?' });
+  const { task_id } = (await talker.next('task_submitted')).data;
+  await server.redis.client.del('task_queue_gpu_0', keys.state(String(task_id)));
+  t.match((await talker.error('TASK_NOT_FOUND')).data, { turn_id: 1, task_id });
 });
 
 /** Frames of a turn after the news of its end. */

@@ -6,6 +6,9 @@ import type { TaskUpdate } from '../../task/update.js';
 import { unlessAborted } from '../../abort.js';
 import type { RunningTurn } from '../core/host.js';
 
+/** How often it is looked whether a task that is waited for is still known. */
+const lookMs = 2_000;
+
 /** Has the portrait speak `audioId`, which lasts `seconds`; the address of the video. */
 export async function render(turn: RunningTurn, audioId: string, seconds: number): Promise<string> {
   const { session, signal } = turn;
@@ -68,12 +71,18 @@ function announce(turn: RunningTurn, taskId: string, { position }: Submitted): v
   turn.emit({ type: 'task-submitted', turn: turn.number, taskId, position, message });
 }
 
-/** Passes progress on until the task is over. */
+/** Passes progress on until the task is over; throws TASK_NOT_FOUND when Redis has lost it. */
 async function lastUpdate(turn: RunningTurn, taskId: string): Promise<TaskUpdate> {
   const { tasks } = turn.session.services;
   let stop: (() => void) | undefined;
+  let timer: NodeJS.Timeout | undefined;
   try {
-    const over = new Promise<TaskUpdate>((resolve) => {
+    const over = new Promise<TaskUpdate>((resolve, reject) => {
+      const look = async () => {
+        if ((await tasks.result(taskId)) === undefined) reject(lostTask());
+      };
+      // A Redis that does not answer may know it yet.
+      timer = setInterval(() => void look().catch(() => undefined), lookMs);
       stop = tasks.watch(taskId, (update) => {
         if (update.status === 'completed' || update.status === 'failed') return resolve(update);
         turn.emit({
@@ -89,8 +98,13 @@ async function lastUpdate(turn: RunningTurn, taskId: string): Promise<TaskUpdate
     });
     return await unlessAborted(over, turn.signal);
   } finally {
+    clearInterval(timer);
     stop?.();
   }
+}
+
+function lostTask(): CodedError {
+  return new CodedError('TASK_NOT_FOUND', 'Redis has lost the task of the video: ask again');
 }
 
 function waitingMessage(position: number): string {
