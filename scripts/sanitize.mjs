@@ -17,7 +17,7 @@ const { values, positionals } = parseArgs({
 });
 
 /** Tests that build addons, run other programs, or measure memory, which sanitizers change. */
-const skipped = /^(builders|cuda|cycles|driver|memory|twins)\.test\.js$/;
+const skipped = /^(builders|cuda|cycles|device-tensors|driver|memory|twins)\.test\.js$/;
 const sanitizers = {
   address: {
     library: 'libasan.so',

@@ -1,6 +1,7 @@
 #include "device_loop.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 namespace echomimic {
@@ -16,17 +17,6 @@ int Evened(int count, int most) {
 }
 
 }  // namespace
-
-float* DeviceTensors::Take(const std::string& name, const Shape& shape) {
-  DeviceBuffer<float>& tensor = tensors_[name];
-  const size_t size = ElementsOf(shape);
-  if (tensor.size() != size) {
-    tensor = {};  // gives its memory back first
-    Renew();
-    tensor = DeviceBuffer<float>(device_, size);
-  }
-  return tensor.data();
-}
 
 DeviceLoop::DeviceLoop(Clip& clip, Device& device, DeviceTensors& tensors, const CallSizes& sizes,
                        StepDown step_down, std::function<void()> encoded)
@@ -78,8 +68,8 @@ int DeviceLoop::WithMemory(const std::function<int()>& work) {
 // What depends on the clip's length.
 void DeviceLoop::Reserve() {
   const size_t numbers = clip_.frames * clip_.plane;
-  const size_t places = static_cast<size_t>(clip_.windows + window_batch() - 1) *
-                        clip_.window_frames;
+  // The last window may begin a call of as many again: calls may become larger as well as smaller.
+  const size_t places = (2 * static_cast<size_t>(clip_.windows) - 1) * clip_.window_frames;
   states_ = DeviceBuffer<float>(device_, ElementsOf(clip_.audio.shape()));
   latents_ = DeviceBuffer<float>(device_, numbers);
   sums_ = DeviceBuffer<float>(device_, numbers);
@@ -129,7 +119,10 @@ void DeviceLoop::Bind() {
     slot.rgb = DeviceBuffer<uint8_t>(device_, ElementsOf(images));
     slot.finished = PinnedBuffer<uint8_t>(device_, ElementsOf(images));
   }
-  clip_.cancellation.NameGraph(tensors_.generation());
+  // Memory that is given back may be a graph's.
+  if (clip_.cancellation.frugal()) tensors_.ForgetGraphs();
+  denoiser_graph_ = tensors_.GraphOf({calls.width, calls.height, calls.frames, calls.windows, 0});
+  decoder_graph_ = tensors_.GraphOf({calls.width, calls.height, 0, 0, calls.images});
   bound_ = true;
 }
 
@@ -138,7 +131,7 @@ void DeviceLoop::Run(Network& network, const Ort::IoBinding& binding,
   try {
     device_.RunNetwork([&] { network.Run(options, binding); });
   } catch (...) {
-    tensors_.Renew();  // ONNX Runtime keeps what it recorded of a run that failed
+    tensors_.ForgetGraphs();  // ONNX Runtime keeps what it recorded of a run that failed
     throw;
   }
 }
@@ -245,7 +238,7 @@ int DeviceLoop::Predict(int first, int left) {
   const auto state = static_cast<uint32_t>(clip_.model.layers * clip_.model.width);
   const int32_t* const frames =
       device_lists_.data() + static_cast<size_t>(first) * clip_.window_frames;
-  const Ort::RunOptions& options = clip_.cancellation.queued_options();
+  const Ort::RunOptions& options = clip_.cancellation.QueuedOptions(denoiser_graph_);
   device_.Launch(cuda::GatherFrames{latents_.data(), frames, rows, plane, sample_});
   device_.Launch(cuda::GatherTokens{states_.data(), frames + lists_.size() / 2,
                                     static_cast<int32_t>(clip_.audio.positions()), state, rows,
@@ -277,7 +270,7 @@ int DeviceLoop::Decode(int first, int left) {
     device_.Copy<float>(Queue::kCompute, decoded_latents_ + i * clip_.plane,
                         latents_.data() + first * clip_.plane, clip_.plane);
   }
-  Run(*clip_.networks.vae_decoder, decoder_, clip_.cancellation.queued_options());
+  Run(*clip_.networks.vae_decoder, decoder_, clip_.cancellation.QueuedOptions(decoder_graph_));
 
   // The frames that had this slot before have been taken: at most one call is pending here.
   const Slot& slot = slots_[next_slot_];

@@ -2,37 +2,18 @@
 
 #include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "../cuda/device.h"
+#include "device_tensors.h"
 #include "loop.h"
 #include "reference.h"
 #include "shapes.h"
 
 namespace echomimic {
-
-// The tensors that networks are bound to, by name. They outlive a clip, so that the next one of the
-// same sizes finds them at the same addresses: recorded CUDA graphs know nothing else.
-class DeviceTensors {
- public:
-  explicit DeviceTensors(Device& device) : device_(device) {}
-
-  // The tensor of that name, with what is in it if it had that size before. Throws
-  // ENGINE_OUT_OF_MEMORY.
-  float* Take(const std::string& name, const Shape& shape);
-  // Changes with every address, and when what was recorded with it is not to be used any more.
-  int generation() const { return generation_; }
-  void Renew() { generation_++; }
-
- private:
-  Device& device_;
-  std::map<std::string, DeviceBuffer<float>> tensors_;
-  int generation_ = 0;
-};
 
 // A clip on a device. Everything between the networks stays there; finished frames leave in a queue
 // of their own while the next ones are computed. The caller's thread queues work at most two calls
@@ -112,6 +93,8 @@ class DeviceLoop : public Loop {
   Ort::IoBinding denoiser_{nullptr};
   Ort::IoBinding unconditional_denoiser_{nullptr};
   Ort::IoBinding decoder_{nullptr};
+  int denoiser_graph_ = 0;
+  int decoder_graph_ = 0;
   Slot slots_[2];
   int next_slot_ = 0;
   std::unique_ptr<DeviceEvent> converted_;

@@ -364,11 +364,23 @@ void Engine::Execute(Job& job, Event& event) {
   Sink sink(*this, job);
   Clip clip(networks_, config_.model, std::move(request), job.cancellation, sink, costs_);
   Prepare(clip);
-  event.body = RenderClip(clip);
+  try {
+    OpenMissing(clip.guided());
+    event.body = RenderClip(clip);
+  } catch (const EngineError& error) {
+    if (error.code() == ErrorCode::kOutOfMemory && device_ != nullptr) GiveAllBack();
+    throw;
+  }
 }
 
-// Plans a clip and opens what it needs. Engines of TensorRT are for one size of pictures: those of
-// another size are closed.
+// Networks keep what they once needed: the next clip opens them anew and finds the memory that the
+// planner counts on.
+void Engine::GiveAllBack() {
+  networks_ = {};
+  tensors_ = std::make_unique<DeviceTensors>(*device_);
+}
+
+// Plans a clip. Engines of TensorRT are for one size of pictures: those of another size are closed.
 void Engine::Prepare(const Clip& clip) {
   encoded_ = false;
   const ProviderConfig& how = loader_->config();
@@ -394,7 +406,6 @@ void Engine::Prepare(const Clip& clip) {
     GiveMemoryBack(clip.cancellation.run_options(), how);
     if (plan_.shrink) GiveMemoryBack(clip.cancellation.FrugalOptions(), how);
   }
-  OpenMissing(clip.guided());
 }
 
 // The next smaller plan after the device was out of memory; none when there is none.

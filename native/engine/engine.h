@@ -126,6 +126,7 @@ class Engine {
   void OpenMissing(bool guided);
   void Execute(Job& job, Event& event);
   void Prepare(const Clip& clip);
+  void GiveAllBack();
   std::optional<CallSizes> StepDown(Cancellation& cancellation);
   void FreeOnce();
   CallSizes SizesOf(const Plan& plan) const;

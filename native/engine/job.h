@@ -38,12 +38,11 @@ class Cancellation {
   // back memory of a GPU that such a network has not.
   const Ort::RunOptions& host_options() const { return host_options_; }
   // For runs on a device that return once their work is queued. They are not cut short: they would
-  // leave half of a CUDA graph behind.
-  const Ort::RunOptions& queued_options() const { return queued_options_; }
-  // All queued runs until the next number have the same shapes and addresses: each network's may be
-  // recorded as the CUDA graph of that number.
-  void NameGraph(int number) {
-    queued_options_.AddConfigEntry(kGraph, frugal_ ? "-1" : std::to_string(number).c_str());
+  // leave half of a CUDA graph behind. All runs of a network with the same number have the same shapes
+  // and addresses: they may be recorded as the CUDA graph of that number.
+  const Ort::RunOptions& QueuedOptions(int graph) {
+    if (!frugal_) queued_options_.AddConfigEntry(kGraph, std::to_string(graph).c_str());
+    return queued_options_;
   }
   // The same, for runs that give their memory back at their end: they are waited for and not
   // recorded, because a graph would go on using that memory.
@@ -53,6 +52,7 @@ class Cancellation {
     queued_options_.AddConfigEntry(kNoWaiting, "0");
     return queued_options_;
   }
+  bool frugal() const { return frugal_; }
 
  private:
   static constexpr int kRunning = -1;

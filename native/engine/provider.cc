@@ -100,7 +100,9 @@ ProviderOptions TensorRtOptionsOf(const ProviderConfig& config, const ModelSpec&
       {"trt_builder_optimization_level", "3"},
       // One stream, the one that our kernels run on, and no memory for others.
       {"trt_auxiliary_streams", "0"},
-      {"trt_cuda_graph_enable", config.graphs && IsRepeated(network) ? "1" : "0"},
+      // It records one graph per session, whatever number a run names, and replays that for clips of
+      // other sizes too.
+      {"trt_cuda_graph_enable", "0"},
       {"trt_max_workspace_size", std::to_string(kWorkspace)},
   };
   return options;

@@ -83,6 +83,8 @@ Ort::SessionOptions CpuSessionOptions(int threads, bool repeated) {
   options.SetGraphOptimizationLevel(ORT_ENABLE_ALL);
   options.SetExecutionMode(ORT_SEQUENTIAL);
   if (!repeated) options.DisableCpuMemArena();
+  // A pattern is a second copy of what the first run took, taken by the second run and never shared.
+  options.DisableMemPattern();
   options.AddConfigEntry("session.set_denormal_as_zero", "1");
   if (process.pool_threads == threads) {
     options.DisablePerSessionThreads();

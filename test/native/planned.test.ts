@@ -1,18 +1,20 @@
+import { readdir, rm, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import t from 'tap';
+import type { AddonPlan } from '../../native/addon.js';
 import { Engine, parts } from '../../native/index.js';
 import { openModel } from '../../native/model.js';
+import { temporaryFolder } from '../helpers/folder.js';
 import { smallClip, testModel } from './clip.js';
 
 const { config } = await openModel(testModel);
-/** So large that the denoiser needs more than what runs once per clip. */
-const side = 192;
-const clip = smallClip({
+const picture = (side: number) => ({
   image: { width: side, height: side, data: new Uint8Array(3 * side * side).fill(90) },
   faceMask: { width: side, height: side, data: new Uint8Array(side * side).fill(255) },
-  steps: 1,
-  frames: 8,
-  contextFrames: 8,
 });
+/** So large that the denoiser needs more than what runs once per clip. */
+const side = 192;
+const clip = smallClip({ ...picture(side), steps: 1, frames: 8, contextFrames: 8 });
 const lanes = await Engine.load({ model: testModel, threads: 2 });
 t.teardown(() => lanes.dispose());
 
@@ -23,40 +25,38 @@ async function make(engine: Engine): Promise<Buffer> {
 }
 
 /** An engine that plans as on a GPU with so much memory; the host does the work. */
-const withMemory = (memoryBytes: number, outOfMemory: number[] = []): Promise<Engine> =>
+const withMemory = (
+  memoryBytes: number,
+  outOfMemory: number[] = [],
+  { model = testModel, usual = { width: side, height: side, contextFrames: 8 } } = {},
+): Promise<Engine> =>
   Engine.load({
-    model: testModel,
+    model,
     threads: 2,
-    usual: { width: side, height: side, contextFrames: 8 },
+    usual,
     hostDevice: {
       ...{ standardGraphs: false, windows: 1, images: 1 },
       ...{ memoryBytes, outOfMemory, lostAt: 0 },
     },
   });
 
-/** What the plans for this clip need, from the fastest to the smallest. */
-function needs(): number[] {
-  const request = {
-    width: side,
-    height: side,
-    frames: 8,
-    windows: 1,
-    clipFrames: 8,
-    guided: false,
-  };
-  const sizes: number[] = [];
-  for (let freeBytes = 2 ** 36; ; freeBytes = sizes.at(-1)! - 1) {
+const request = { width: side, height: side, frames: 8, windows: 1, clipFrames: 8, guided: false };
+
+/** The plans for a clip, from the fastest to the smallest. */
+function plans(of = request): AddonPlan[] {
+  const found: AddonPlan[] = [];
+  for (let freeBytes = 2 ** 36; ; freeBytes = found.at(-1)!.bytes - 1) {
     try {
-      sizes.push(parts.plan(config, { ...request, freeBytes })!.bytes);
+      found.push(parts.plan(config, { ...of, freeBytes })!);
     } catch {
-      return sizes;
+      return found;
     }
   }
 }
 
 t.test('whatever the plan, the frames are the same', async (t) => {
   const frames = await make(lanes);
-  const sizes = needs();
+  const sizes = plans().map(({ bytes }) => bytes);
   t.ok(sizes.length >= 3, sizes.join());
   const said = new Set<string>();
   for (const bytes of [sizes[0]!, sizes.at(-1)!]) {
@@ -86,6 +86,40 @@ t.test('out of memory in spite of the plan: the next smaller one', async (t) => 
   const engine = await withMemory(2 ** 32, [30]);
   t.same(await make(engine), frames);
   t.match(engine.info().plan, /after the GPU had no memory for 1\.\d GiB$/);
+  await engine.dispose();
+});
+
+t.test('calls that give their memory back may be larger than those that found none', async (t) => {
+  const sides = { width: 128, height: 128 };
+  const tight = plans({ ...request, ...sides, frames: 4, windows: 3, clipFrames: 9 });
+  const { bytes } = tight.find(({ windows, images, shrink }) => windows + images === 2 && !shrink)!;
+  // the second of three windows finds no memory: it and the third are then one call of three
+  const engine = await withMemory(bytes, [43], { usual: { ...sides, contextFrames: 4 } });
+  const three = { ...picture(128), steps: 1, frames: 9, contextFrames: 4, contextOverlap: 1 };
+  const done: number[] = [];
+  await engine.render(smallClip(three), {
+    onFrames: () => {},
+    onProgress: ({ stage, window }) => void (stage === 'denoise' && done.push(window)),
+  });
+  t.same(done, [1, 3]);
+  t.match(engine.info().plan, /3 windows per call.*memory is given back/);
+  await engine.dispose();
+});
+
+t.test('a clip that ends for lack of memory leaves none of it taken', async (t) => {
+  const model = await temporaryFolder(t);
+  for (const file of await readdir(testModel)) {
+    await symlink(join(testModel, file), join(model, file));
+  }
+  const { bytes } = plans().at(-1)!;
+  const engine = await withMemory(bytes, [1], { model });
+  await t.rejects(make(engine), { code: 'ENGINE_OUT_OF_MEMORY' });
+  await rm(join(model, 'denoiser.cpu.onnx'));
+  await t.rejects(
+    make(engine),
+    { code: 'ENGINE_MODEL_INVALID', message: /denoiser\.cpu\.onnx/ },
+    'its networks are opened anew',
+  );
   await engine.dispose();
 });
 

@@ -242,7 +242,7 @@ t.test('what the providers are told', async (t) => {
     trt_profile_min_shapes: 'latents:1x4x64x64',
     trt_profile_opt_shapes: 'latents:4x4x64x64',
     trt_profile_max_shapes: 'latents:4x4x64x64',
-    trt_cuda_graph_enable: '1',
+    trt_cuda_graph_enable: '0',
   });
   const single = parts.providerOptions(fullSizeModel('fp32'), 'denoiser', {
     provider: 'tensorrt',

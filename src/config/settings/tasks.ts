@@ -125,7 +125,7 @@ export const workers = {
   ENGINE_CUDA_GRAPHS: Type.Enum(['on', 'off'], {
     default: 'on',
     description:
-      'whether networks that run many times are recorded as CUDA graphs; `off` if a driver has trouble with them',
+      'with the provider `cuda`, whether networks that run many times are recorded as CUDA graphs; `off` if a driver has trouble with them',
   }),
   ENGINE_PRECISION: Type.Enum(['exact', 'approximate'], {
     default: 'exact',
