@@ -14,15 +14,26 @@ const types: pg.CustomTypesConfig = {
     numericTypes.has(id) ? Number : (pg.types.getTypeParser(id, format) as never),
 };
 
-/** Postgres by a pool of connections; a server that is away fails queries, never the process. */
-export function postgresDialect(url: string, log: Log): Dialect {
+/** The server's own limit of a query; it is told before ours, which is for a server that is silent. */
+const statementMs = 60_000;
+
+/**
+ * Postgres by a pool of connections; a server that is away fails queries, never the process, and
+ * one that does not answer for `silentMs` is away.
+ */
+export function postgresDialect(
+  url: string,
+  log: Log,
+  { silentMs = statementMs + 5000 }: { silentMs?: number } = {},
+): Dialect {
   const options: pg.PoolConfig = {
     connectionString: url,
     types,
     max: 10,
     connectionTimeoutMillis: 10_000,
     idleTimeoutMillis: 60_000,
-    statement_timeout: 60_000,
+    statement_timeout: statementMs,
+    query_timeout: silentMs,
     keepAlive: true,
     application_name: 'echomimic-server',
   };
@@ -87,7 +98,7 @@ function describeFailure(error: unknown, place: string): unknown {
   const isOurs = typeof code === 'string' && code in advice;
   const isLine =
     /^(08...|57P0[1-5]|E[A-Z_]+)$/.test(String(code)) ||
-    /connection terminated|connection timeout|timeout exceeded when trying to connect|not queryable|SSL|SASL/i.test(
+    /connection terminated|connection timeout|query read timeout|timeout exceeded when trying to connect|not queryable|SSL|SASL/i.test(
       message,
     );
   if (!isOurs && !isLine) return error;

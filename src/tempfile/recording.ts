@@ -14,9 +14,14 @@ export async function storedRecording(
   options: DecodeOptions = {},
 ): Promise<Recording> {
   const source = await store.read(record);
-  if (record.type === 'video' || record.bytes > mostInMemory) {
-    return await soundOfStream(source, options);
+  try {
+    if (record.type === 'video' || record.bytes > mostInMemory) {
+      return await soundOfStream(source, options);
+    }
+    const { mime, extension } = record;
+    return { data: await buffer(source), mime, extension };
+  } finally {
+    // a turn that was cut may not have begun to read
+    source.destroy();
   }
-  const { mime, extension } = record;
-  return { data: await buffer(source), mime, extension };
 }

@@ -19,6 +19,8 @@ import { type ByteRange, type FileRecord, type Shelf, uuid } from './shelf.js';
 export interface S3Options extends S3Config {
   /** A sweep does not look at files younger than this (ms), which cannot be over. */
   readonly sweepAfterMs: number;
+  /** A line on which nothing moves for so long is given up. */
+  readonly silentMs?: number;
 }
 
 /** Bytes of one part of a large file; one of them is in memory for each upload. */
@@ -26,7 +28,7 @@ const partBytes = 8 * 1024 * 1024;
 /** Bytes without a record are being uploaded, or were left by a process that ended, after this. */
 const unfinishedMs = 3_600_000;
 const connectMs = 5000;
-const silentMs = 60_000;
+const defaultSilentMs = 30_000;
 
 /**
  * A bucket. A file is an object of bytes and then `<id>/meta.json`, its record, which names the
@@ -46,7 +48,8 @@ export class S3Shelf implements Shelf {
       responseChecksumValidation: 'WHEN_REQUIRED',
       requestHandler: {
         connectionTimeout: connectMs,
-        requestTimeout: silentMs,
+        // its requestTimeout is no limit: it only warns
+        socketTimeout: options.silentMs ?? defaultSilentMs,
         httpAgent: { maxSockets: 256 },
         httpsAgent: { maxSockets: 256 },
       },

@@ -13,6 +13,7 @@ import { openDatabase } from '../../src/store/database.js';
 import { isForeignKeyViolation, isUniqueViolation } from '../../src/store/errors.js';
 import { migrations } from '../../src/store/migrations/index.js';
 import type { Database } from '../../src/store/schema.js';
+import { postgresDialect } from '../../src/store/postgres.js';
 import { sqliteDialect } from '../../src/store/sqlite.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { databases } from '../helpers/database.js';
@@ -361,3 +362,24 @@ void t.test('Postgres: a lost line fails queries, not the process, and comes bac
   for (let i = 0; i < 3 && rows === undefined; i++) rows = await read();
   t.same(rows, []);
 });
+
+void t.test(
+  'Postgres: a server that is silent is away, and its line is not used again',
+  async (t) => {
+    const database = (await databases(t)).find(({ engine }) => engine === 'postgres');
+    if (database === undefined) return;
+    const dialect = postgresDialect(database.url, silent, { silentMs: 300 });
+    const db = new Kysely<Database>({ dialect });
+    t.teardown(() => db.destroy());
+    const line = async () => {
+      const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(db);
+      return rows[0]?.pid;
+    };
+    const before = await line();
+    await t.rejects(sql`select pg_sleep(20)`.execute(db), {
+      code: 'DATABASE_UNAVAILABLE',
+      message: /read timeout.*check that it runs/,
+    });
+    t.not(await line(), before);
+  },
+);

@@ -1,7 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, type Socket, createServer as createTcpServer } from 'node:net';
 import t from 'tap';
+import { S3Shelf } from '../../src/tempfile/s3.js';
 import { startApp, upload } from '../helpers/app.js';
 import { picture, tone } from '../helpers/samples.js';
 import { startS3, storedObjects } from '../helpers/stores.js';
@@ -53,4 +55,28 @@ void t.test('a file is a record that names its bytes', async (t) => {
   const [data, meta] = (await storedObjects(s3)).sort();
   t.match(data, new RegExp(`^a/prefix/${body.file_id}/[-0-9a-f]{36}\\.data$`));
   t.equal(meta, `a/prefix/${body.file_id}/meta.json`);
+});
+
+void t.test('a bucket that falls silent is away', async (t) => {
+  let answer = '';
+  const lines = new Set<Socket>();
+  const silent = createTcpServer((line) => {
+    lines.add(line.on('error', () => undefined).on('data', () => line.write(answer)));
+  });
+  t.teardown(() => {
+    silent.close();
+    for (const line of lines) line.destroy();
+  });
+  await once(silent.listen(0, '127.0.0.1'), 'listening');
+  const { port } = silent.address() as AddressInfo;
+  const shelf = new S3Shelf({
+    ...{ bucket: 'bucket', prefix: '', region: 'us-east-1', pathStyle: true },
+    ...{ endpoint: `http://127.0.0.1:${port}`, sweepAfterMs: 0, silentMs: 200 },
+    credentials: { accessKeyId: 'id', secretAccessKey: 'key' },
+  });
+  t.teardown(() => shelf.close());
+  const away = { code: 'STORAGE_UNAVAILABLE', message: /TimeoutError/ };
+  await t.rejects(shelf.record(randomUUID()), away, 'before it answers');
+  answer = 'HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{';
+  await t.rejects(shelf.record(randomUUID()), away, 'in the middle of its answer');
 });
