@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TSchema } from 'typebox';
+import { withoutMarks } from '../src/config-problems.js';
 import { CodedError } from '../src/errors.js';
 import { projectRoot } from '../src/paths.js';
 import { settingGroups } from '../src/config/settings.js';
@@ -89,14 +90,9 @@ function environmentExample(): string {
     const lines = entries.map(([name, facts]: [string, Facts]) => {
       const unset = facts.unset === undefined ? '' : ` (default: ${facts.unset})`;
       const value = facts.default?.toString() ?? '';
-      return `# ${plain(`${facts.description}${unset}`)}\n#${name}=${value}\n`;
+      return `# ${withoutMarks(`${facts.description}${unset}`)}\n#${name}=${value}\n`;
     });
     return `\n## ${group}\n\n${lines.join('')}`;
   });
   return heading + groups.join('');
-}
-
-/** Without the marks of Markdown. */
-function plain(text: string): string {
-  return text.replace(/\[([^\]]*)\]\([^)]*\)/g, 'docs/$1').replaceAll('`', '');
 }

@@ -8,7 +8,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { enginePackages, isNodeNewEnough, onPath, programs } from './files.mjs';
+import { enginePackages, isNodeNewEnough, neededNode, onPath, programs } from './files.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const json = process.argv.includes('--json');
@@ -57,8 +57,8 @@ function output(program, args) {
 function checkNode() {
   const { version } = process;
   if (isNodeNewEnough()) return report('Node', 'ok', version);
-  const fix = 'install Node 20.19 or later, or 22.12 or later: https://nodejs.org';
-  return report('Node', 'fail', `${version} is too old`, fix);
+  const fix = `install ${neededNode}: https://nodejs.org`;
+  return report('Node', 'fail', `${version} does not do`, fix);
 }
 
 /** Whether what is installed is what the lock file names; optional packages may be missing. */

@@ -17,7 +17,9 @@ export function filesUnder(folder) {
   });
 }
 
-/** As package.json says in `engines`. */
+/** As package.json says in `engines`; the same in words. */
+export const neededNode = 'Node 20 (20.19 or later), 22 (22.12 or later) or newer';
+
 export function isNodeNewEnough(version = process.versions.node) {
   const [major, minor] = version.split('.').map(Number);
   return major === 20 ? minor >= 19 : major === 22 ? minor >= 12 : major > 22;

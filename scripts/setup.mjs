@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { filesUnder, isNodeNewEnough, onPath, programs } from './files.mjs';
+import { filesUnder, isNodeNewEnough, neededNode, onPath, programs } from './files.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const cache = join(root, '.cache');
@@ -38,9 +38,12 @@ function whenChanged(name, files, output, action) {
   writeFileSync(stamp, digest);
 }
 
-function checkNode() {
+function checkSystem() {
+  if (process.platform === 'win32') {
+    stop('Windows itself is not supported: run this inside WSL 2, https://learn.microsoft.com/windows/wsl');
+  }
   if (!isNodeNewEnough()) {
-    stop(`Node 20.19 or later is needed, this is ${process.version}; see https://nodejs.org`);
+    stop(`${neededNode} is needed, this is ${process.version}; see https://nodejs.org`);
   }
 }
 
@@ -182,7 +185,7 @@ function importBundledModel() {
   );
 }
 
-checkNode();
+checkSystem();
 installPrograms();
 installDependencies();
 compileTypeScript();

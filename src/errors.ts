@@ -173,7 +173,8 @@ export function retryAfterOf(code: ErrorCode): number | undefined {
 /** The code of any thrown value; INTERNAL when it carries none of ours. */
 export function codeOf(error: unknown): ErrorCode {
   const code = (error as { code?: unknown } | null)?.code;
-  return typeof code === 'string' && Object.hasOwn(errorCodes, code)
-    ? (code as ErrorCode)
-    : 'INTERNAL';
+  if (typeof code !== 'string') return 'INTERNAL';
+  // Node's words about a command's options, which say what is wrong with them.
+  if (code.startsWith('ERR_PARSE_ARGS_')) return 'BAD_REQUEST';
+  return Object.hasOwn(errorCodes, code) ? (code as ErrorCode) : 'INTERNAL';
 }

@@ -35,7 +35,7 @@ function whyNot(error: unknown): CodedError {
   if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') {
     return new CodedError(
       'PORT_IN_USE',
-      `port ${config.port} of ${config.host} is taken: set PORT`,
+      `another program listens on port ${config.port} of ${config.host}: stop it, or set PORT`,
     );
   }
   return new CodedError('INTERNAL', `the API cannot start: ${(error as Error).message}`);

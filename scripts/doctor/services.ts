@@ -73,7 +73,7 @@ export const redis: Check = {
 
 export const database: Check = {
   name: 'database',
-  fix: 'DATABASE_URL names it',
+  fix: 'check DATABASE_URL, and that its server runs',
   run: async ({ databaseUrl }, report) => {
     if (databaseUrl.startsWith('sqlite:')) {
       const path = sqlitePath(databaseUrl);

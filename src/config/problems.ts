@@ -1,3 +1,4 @@
+import type { TSchema } from 'typebox';
 import { Value } from 'typebox/value';
 import { type Settings, openAiUrl, secretSettings, settings } from './settings.js';
 
@@ -9,10 +10,8 @@ export function describeProblems(raw: unknown): string[] {
     if (problems.has(key)) continue;
     const secret = secretSettings.has(key);
     const value = (raw as Record<string, unknown>)[key];
-    problems.set(
-      key,
-      secret ? `${key} ${error.message}` : `${key}=${JSON.stringify(value)} ${error.message}`,
-    );
+    const what = expectation(key, error.message);
+    problems.set(key, secret ? `${key} ${what}` : `${key}=${JSON.stringify(value)} ${what}`);
   }
   const devices = String((raw as Record<string, unknown>)['WORKER_DEVICES']);
   const gpus = devices.split(',').filter((device) => device.startsWith('cuda:'));
@@ -23,6 +22,23 @@ export function describeProblems(raw: unknown): string[] {
     if (!problems.has(needs)) problems.set(needs, `${key} needs ${needs}, which is not set`);
   }
   return [...problems.values()];
+}
+
+/** The schema's own words name no choices, and of a form only its pattern. */
+function expectation(key: string, message: string): string {
+  const schema: TSchema = settings.properties[key as keyof Settings];
+  const { enum: choices, pattern, description } = schema as TSchema & {
+    readonly enum?: readonly string[];
+    readonly pattern?: string;
+    readonly description: string;
+  };
+  if (choices !== undefined) return `must be one of ${choices.join(', ')}`;
+  return pattern === undefined ? message : `${message} (${withoutMarks(description)})`;
+}
+
+/** A setting's description without its Markdown. */
+export function withoutMarks(text: string): string {
+  return text.replace(/\[([^\]]*)\]\([^)]*\)/g, 'docs/$1').replaceAll('`', '');
 }
 
 /** Choices that mean nothing without another setting. */

@@ -199,6 +199,13 @@ void t.test('requests that are wrong are told what is wrong, without what was se
     body: `{"password": "${secret}`,
   });
   t.equal(broken.status, 400);
+  // as curl -d sends without a header
+  const form = await fetch(`${url}/api/auth/login`, {
+    method: 'POST',
+    body: new URLSearchParams({ password: secret }),
+  });
+  t.equal(form.status, 415);
+  t.match(await form.text(), /send Content-Type: application\/json/);
   t.notMatch(await broken.text(), secret);
 });
 

@@ -37,6 +37,7 @@ void t.test(
     } catch (error) {
       t.match(error, { code: 'CONFIG_INVALID', message: /^7 settings are wrong/ });
       for (const key of Object.keys(wrong)) t.match((error as Error).message, key);
+      t.match((error as Error).message, 'LOG_LEVEL="loud" must be one of trace, debug, info');
       t.notMatch((error as Error).message, 'short');
     }
   },
@@ -81,6 +82,7 @@ void t.test('values', async (t) => {
   ]) {
     t.throws(() => devices(wrong), { code: 'CONFIG_INVALID' }, wrong);
   }
+  t.throws(() => devices('gpu0'), { message: /a list such as cuda:0,cuda:1 or cpu,cpu/ });
   t.match(loadConfig({ MODEL: '/models/big' }).modelFolder, '/models/big');
   t.match(loadConfig({ MODEL: 'small' }).modelFolder, /weights.small$/);
   t.same(childEnvironment({ PORT: '1', REDIS_HOST: undefined }, { REDIS_HOST: 'a', HOME: '/h' }), {

@@ -14,4 +14,5 @@ t.test('codeOf knows our codes only', async (t) => {
   t.equal(codeOf({ code: 'ENOENT' }), 'INTERNAL');
   t.equal(codeOf({ code: 'toString' }), 'INTERNAL');
   t.equal(codeOf(null), 'INTERNAL');
+  t.equal(codeOf({ code: 'ERR_PARSE_ARGS_UNKNOWN_OPTION' }), 'BAD_REQUEST');
 });

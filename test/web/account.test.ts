@@ -53,13 +53,14 @@ t.test('with a login: by keyboard, kept, and found again in Chinese', async (t) 
   await page.keyboard.press('Enter');
 
   const window = page.getByRole('dialog', { name: 'Log in' });
-  await window.getByText('wants to know who talks to it').waitFor();
+  await window.getByText('Log in to talk on this server.').waitFor();
   await window.getByLabel('Name').fill('ann');
   await window.getByLabel('Password').fill('wrong horse');
   await page.keyboard.press('Enter');
   await window.getByRole('alert').getByText('Name or password is wrong.').waitFor();
   await inBothThemes(t, page, 'login');
   await window.getByRole('radio', { name: 'New account' }).check();
+  t.equal(await window.getByRole('alert').count(), 0, 'what was wrong belongs to the other form');
   await page.getByRole('button', { name: 'New account' }).click();
 
   await page.getByRole('heading', { name: 'Maya', level: 1 }).waitFor();

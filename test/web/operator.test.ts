@@ -26,7 +26,7 @@ t.test('an operator sees what happens, and acts', async (t) => {
   const { page } = await browser.open(t, `${server.url}/operator`, { expected });
   await page.getByLabel('Operator’s token').fill('a-guess-at-random');
   await page.getByRole('button', { name: 'Enter' }).click();
-  await page.getByText('This token does not fit.').waitFor();
+  await page.getByText('This token is wrong.').waitFor();
   t.same(await findings(page), [], 'the way in');
   await page.getByLabel('Operator’s token').fill(token);
   await page.getByRole('button', { name: 'Enter' }).click();

@@ -44,6 +44,7 @@ t.test('from two files to a video that is kept, shown and used again', async (t)
   await page.getByText('Settings', { exact: true }).click();
   await page.getByLabel('Steps').fill('0');
   await page.getByText('A whole number from 1 to 200.').waitFor();
+  await page.getByText('One of the settings is out of range.').waitFor();
   t.ok(await render(page).isDisabled());
   await page.getByLabel('Steps').fill('4');
   await page.getByLabel('Seed').fill('7');

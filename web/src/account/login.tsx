@@ -73,7 +73,10 @@ function Login({ why, onDone }: { why: string | undefined; onDone: (isIn: boolea
               { value: 'old', label: words.login },
               { value: 'new', label: words.register },
             ]}
-            onChoose={(value) => setNew(value === 'new')}
+            onChoose={(value) => {
+              setNew(value === 'new');
+              setFailure(undefined);
+            }}
           />
         )}
         <Field

@@ -1,13 +1,14 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { Conversation } from '../../../src/client/index.js';
 import { type Failure, describe, failureOf } from '../failure.js';
-import { locale, t } from '../i18n/index.js';
+import { t } from '../i18n/index.js';
 import { Button } from '../parts/button.js';
 import { Confirm, Dialog } from '../parts/dialog.js';
 import { Field } from '../parts/field.js';
 import { Notice } from '../parts/notice.js';
 import { saveAs } from '../save-as.js';
 import { server } from '../server.js';
+import { dateTime } from '../time.js';
 import { roles } from './roles.js';
 import type { Setup } from './setup.js';
 
@@ -43,10 +44,7 @@ export function History({ onOpen }: { onOpen: (setup: Omit<Setup, 'mode'>) => vo
               <p class="quiet">
                 {whoOf(row) && `${whoOf(row)} · `}
                 <time dateTime={row.last_message_at ?? row.started_at}>
-                  {new Date(row.last_message_at ?? row.started_at).toLocaleString(locale.value, {
-                    dateStyle: 'medium',
-                    timeStyle: 'short',
-                  })}
+                  {dateTime(Date.parse(row.last_message_at ?? row.started_at))}
                 </time>
               </p>
             </div>

@@ -63,10 +63,11 @@ export function fieldProblem(name: keyof typeof ranges): string | undefined {
   return isGood ? undefined : t().studio.outOfRange(least, most, isWhole);
 }
 
+export const hasFiles = computed(() => portrait.value !== undefined && audio.value !== undefined);
+
 export const isReady = computed(
   () =>
-    portrait.value !== undefined &&
-    audio.value !== undefined &&
+    hasFiles.value &&
     sending.value === undefined &&
     Object.keys(ranges).every((name) => fieldProblem(name as keyof typeof ranges) === undefined),
 );

@@ -10,6 +10,7 @@ import { AudioInput } from './audio-input.js';
 import {
   cancelSending,
   failure,
+  hasFiles,
   isReady,
   portrait,
   problems,
@@ -53,7 +54,9 @@ export function DraftForm() {
           <Button look="main" icon="film" type="submit" disabled={!isReady.value}>
             {studio.render}
           </Button>
-          <p class="hint">{isReady.value ? studio.consent : studio.needed}</p>
+          <p class="hint">
+            {isReady.value ? studio.consent : hasFiles.value ? studio.checkSettings : studio.needed}
+          </p>
         </>
       ) : (
         <div class="studio-sending">

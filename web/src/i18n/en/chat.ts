@@ -11,7 +11,7 @@ export const chat = {
   keep: 'Keep this conversation in my history',
   begin: 'Begin',
   connecting: 'Connecting …',
-  loginToTalk: 'This server wants to know who talks to it.',
+  loginToTalk: 'Log in to talk on this server.',
   own: 'Your own portrait',
   ownHint: 'Bring a picture, and talk to it.',
   ownName: 'Your portrait',

@@ -43,7 +43,8 @@ export const errors = {
     RECORDING_ABANDONED: 'The recording did not arrive completely. Please record it again.',
     ASR_FAILED: 'The service that recognises speech failed. Try again, or type.',
     ASR_UNAVAILABLE: 'Speech cannot be recognised now. Please type instead.',
-    TTS_FAILED: 'The service that speaks failed. Please try again.',
+    TTS_FAILED:
+      'This could not be spoken. Try again, or in other words: some voices know one language only.',
     TTS_UNAVAILABLE: 'The service that speaks is away.',
     DIALOGUE_FAILED: 'The service that answers failed. Please try again.',
     DIALOGUE_UNAVAILABLE: 'The service that answers is away.',

@@ -3,10 +3,10 @@ export const operator = {
   awaySince: (time: Date) =>
     `No news since ${time.toLocaleTimeString('en', { hour12: false })}; this page keeps trying.`,
   // the way in
-  tokenWanted: 'This server shows its inside to its operator alone.',
+  tokenWanted: 'This page is for the operator of the server.',
   token: 'Operator’s token',
   tokenHint: 'The setting OPERATOR_TOKEN of the server. It is forgotten when this tab is closed.',
-  tokenWrong: 'This token does not fit.',
+  tokenWrong: 'This token is wrong.',
   enter: 'Enter',
   forgetToken: 'Forget the token',
   // the service in numbers

@@ -32,7 +32,7 @@ export const studio = {
   // settings
   settings: 'Settings',
   changed: 'changed',
-  settingsHint: 'Empty fields follow the model: that is what it was made for.',
+  settingsHint: 'Empty fields take the defaults of the model.',
   steps: 'Steps',
   stepsHint: 'More steps take longer and may look finer.',
   guidance: 'Guidance',
@@ -40,7 +40,7 @@ export const studio = {
   seed: 'Seed',
   seedHint: 'The same seed gives the same video again.',
   size: 'Size',
-  usualSize: (side: number) => `${side} × ${side} pixels, what the model was made for`,
+  usualSize: (side: number) => `${side} × ${side} pixels, the model’s own`,
   pixels: (side: number) => `${side} × ${side} pixels`,
   sizeHint: (side: number) =>
     `Faces are best at ${side}. Other sizes work, but look worse; larger ones take longer.`,
@@ -48,15 +48,16 @@ export const studio = {
   framesHint: 'Otherwise the video is as long as the recording.',
   framesAre: (frames: number, time: string) => `The whole recording, ${time}, has ${frames}.`,
   all: 'all',
-  drawn: 'drawn by lot',
-  ofModel: 'as the model',
-  resetSettings: 'Back to what the model was made for',
+  drawn: 'random',
+  ofModel: 'default',
+  resetSettings: 'Reset to the defaults',
   outOfRange: (least: number, most: number, isWhole: boolean) =>
     `${isWhole ? 'A whole number' : 'A number'} from ${least} to ${most}.`,
   render: 'Render video',
   consent: 'Only use pictures of people who agree. Every video says that it is synthetic.',
   needed: 'A portrait and a recording are needed.',
-  loginToRender: 'This server wants to know who renders.',
+  checkSettings: 'One of the settings is out of range.',
+  loginToRender: 'Log in to render on this server.',
   sending: {
     portrait: 'Sending the portrait',
     audio: 'Sending the recording',

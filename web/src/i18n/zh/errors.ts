@@ -42,7 +42,7 @@ export const errors: typeof english = {
     RECORDING_ABANDONED: '录音没有完整到达，请重新录制。',
     ASR_FAILED: '语音识别服务出错。请重试，或改用文字。',
     ASR_UNAVAILABLE: '暂时无法识别语音，请改用文字。',
-    TTS_FAILED: '语音合成服务出错，请重试。',
+    TTS_FAILED: '无法说出这段文字。请重试或换一种说法：有些声音只会一种语言。',
     TTS_UNAVAILABLE: '语音合成服务暂时不可用。',
     DIALOGUE_FAILED: '对话服务出错，请重试。',
     DIALOGUE_UNAVAILABLE: '对话服务暂时不可用。',

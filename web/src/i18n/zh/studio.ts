@@ -31,7 +31,7 @@ export const studio: typeof english = {
   audioAtMost: (seconds: number) => `此服务器最多接受 ${seconds} 秒。`,
   settings: '设置',
   changed: '已更改',
-  settingsHint: '留空则使用模型的默认值，也是它最擅长的。',
+  settingsHint: '留空则使用模型的默认值。',
   steps: '步数',
   stepsHint: '步数越多越慢，画面可能更精细。',
   guidance: '引导强度',
@@ -54,6 +54,7 @@ export const studio: typeof english = {
   render: '生成视频',
   consent: '请只使用当事人同意的图片。每个视频都会注明是合成的。',
   needed: '需要一张肖像和一段录音。',
+  checkSettings: '有一项设置超出范围。',
   loginToRender: '此服务器需要登录后才能生成视频。',
   sending: {
     portrait: '正在上传肖像',
