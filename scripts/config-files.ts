@@ -1,9 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TSchema } from 'typebox';
-import { withoutMarks } from '../src/config-problems.js';
 import { CodedError } from '../src/errors.js';
 import { projectRoot } from '../src/paths.js';
+import { withoutMarks } from '../src/config/problems.js';
 import { settingGroups } from '../src/config/settings.js';
 
 /** What is said of a setting in its schema, as far as it concerns its reader. */

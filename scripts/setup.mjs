@@ -40,7 +40,9 @@ function whenChanged(name, files, output, action) {
 
 function checkSystem() {
   if (process.platform === 'win32') {
-    stop('Windows itself is not supported: run this inside WSL 2, https://learn.microsoft.com/windows/wsl');
+    stop(
+      'Windows itself is not supported: run this inside WSL 2, https://learn.microsoft.com/windows/wsl',
+    );
   }
   if (!isNodeNewEnough()) {
     stop(`${neededNode} is needed, this is ${process.version}; see https://nodejs.org`);

@@ -27,7 +27,11 @@ export function describeProblems(raw: unknown): string[] {
 /** The schema's own words name no choices, and of a form only its pattern. */
 function expectation(key: string, message: string): string {
   const schema: TSchema = settings.properties[key as keyof Settings];
-  const { enum: choices, pattern, description } = schema as TSchema & {
+  const {
+    enum: choices,
+    pattern,
+    description,
+  } = schema as TSchema & {
     readonly enum?: readonly string[];
     readonly pattern?: string;
     readonly description: string;

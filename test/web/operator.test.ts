@@ -83,6 +83,14 @@ t.test('an operator sees what happens, and acts', async (t) => {
   await page.reload();
   await devices.getByText('Device 0').waitFor();
   t.pass('the token is kept for this tab');
+  // as a server says that has run for long
+  await page.route('**/api/operator/status', async (route) => {
+    const response = await route.fetch();
+    const status = (await response.json()) as Record<string, unknown>;
+    await route.fulfill({ response, json: { ...status, uptime: 5 * 86_400 } });
+  });
+  await page.getByText('up for 5 days').waitFor();
+  await page.unrouteAll({ behavior: 'wait' });
   await server.app.close();
   await page.getByText(/No news since/).waitFor();
   await devices.getByText('Device 0').waitFor();

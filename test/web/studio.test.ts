@@ -57,7 +57,7 @@ t.test('from two files to a video that is kept, shown and used again', async (t)
   t.same(await findings(page), [], 'with a video');
 
   await card(page).getByText('Settings', { exact: true }).click();
-  t.match(await card(page).getByRole('definition').allTextContents(), ['4', /model/, '7', '64']);
+  t.match(await card(page).getByRole('definition').allTextContents(), ['4', /default/, '7', '64']);
   const [download] = await Promise.all([
     page.waitForEvent('download'),
     card(page).getByRole('link', { name: 'Download' }).click(),

@@ -25,10 +25,11 @@ export function describe({ code, message, retryAfter }: Failure): string {
   return retryAfter === undefined ? text : `${text} ${errors.retryAfter(duration(retryAfter))}`;
 }
 
-/** 75 → "2 minutes"; below a minute in seconds. */
+/** In one unit: 75 → "2 minutes", 10000 → "3 hours". */
 export function duration(seconds: number): string {
   const { common } = t();
-  return seconds < 60
-    ? common.seconds(Math.max(1, Math.round(seconds)))
-    : common.minutes(Math.ceil(seconds / 60));
+  if (seconds < 60) return common.seconds(Math.max(1, Math.round(seconds)));
+  if (seconds < 2 * 3600) return common.minutes(Math.ceil(seconds / 60));
+  if (seconds < 2 * 86_400) return common.hours(Math.ceil(seconds / 3600));
+  return common.days(Math.ceil(seconds / 86_400));
 }

@@ -17,5 +17,7 @@ export const common = {
   home: 'To the conversation',
   seconds: (count: number) => (count === 1 ? '1 second' : `${count} seconds`),
   minutes: (count: number) => (count === 1 ? '1 minute' : `${count} minutes`),
+  hours: (count: number) => `${count} hours`,
+  days: (count: number) => `${count} days`,
   pageFailed: 'This page could not be loaded. Is the server still there?',
 };

@@ -19,5 +19,7 @@ export const common: typeof english = {
   home: '前往对话',
   seconds: (count) => `${count} 秒`,
   minutes: (count) => `${count} 分钟`,
+  hours: (count) => `${count} 小时`,
+  days: (count) => `${count} 天`,
   pageFailed: '页面加载失败。服务器还在运行吗？',
 };
