@@ -58,7 +58,7 @@ export class Renders {
     this.#looks = new Repeated(
       lookMs,
       () => this.#look(),
-      (err) => services.log.warn({ err }, 'tasks were not counted; trying again'),
+      (err) => this.#notCounted(err),
     );
   }
 
@@ -204,8 +204,13 @@ export class Renders {
   /** Counts what is over by now, whichever process it came to. */
   async #look(): Promise<void> {
     for (const [taskId, askedAt] of await this.#requests.uncounted()) {
-      await this.#count(taskId, askedAt);
+      // One that cannot be counted must not keep the others from it.
+      await this.#count(taskId, askedAt).catch((err: unknown) => this.#notCounted(err, taskId));
     }
+  }
+
+  #notCounted(err: unknown, task?: string): void {
+    this.#services.log.warn({ err, task }, 'not counted; trying again');
   }
 
   /** Counts what a task made, if it is over: its seconds, and the room of its video. */
