@@ -1,7 +1,8 @@
 import { type Static, Type } from 'typebox';
 
-/** The smallest side of a picture that any model is asked for, and what every side is a multiple of. */
+/** The sides of pictures that any model is asked for, and what every side is a multiple of. */
 export const leastSize = 64;
+export const mostSize = 2048;
 export const sizeStep = 8;
 
 /** What a worker tells of its device and model, in Redis, for as long as it lives. */

@@ -2,7 +2,7 @@ import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { CodedError } from '../errors.js';
 import { isTraceparent } from '../observe/traceparent.js';
-import { leastSize, sizeStep } from './device.js';
+import { leastSize, mostSize, sizeStep } from './device.js';
 
 export const maxTaskBytes = 64 * 1024;
 
@@ -21,7 +21,9 @@ export const taskSettings = Type.Object({
   cfg: Type.Optional(Type.Number({ minimum: 0, maximum: 50 })),
   seed: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
   /** Side of the square picture in pixels; how large it may be, only the worker's model knows. */
-  size: Type.Optional(Type.Integer({ minimum: leastSize, maximum: 2048, multipleOf: sizeStep })),
+  size: Type.Optional(
+    Type.Integer({ minimum: leastSize, maximum: mostSize, multipleOf: sizeStep }),
+  ),
   frames_num: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
 });
 export type TaskSettings = Static<typeof taskSettings>;
@@ -57,7 +59,7 @@ const hints: Record<string, string> = {
   steps: 'an integer from 1 to 200',
   cfg: 'a number from 0 to 50',
   seed: `an integer from 0 to ${Number.MAX_SAFE_INTEGER}`,
-  size: `a multiple of ${sizeStep} from ${leastSize} to 2048`,
+  size: `a multiple of ${sizeStep} from ${leastSize} to ${mostSize}`,
   frames_num: 'an integer from 1 to 1000000',
 };
 

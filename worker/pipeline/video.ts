@@ -1,6 +1,7 @@
 import { CodedError } from '../../src/errors.js';
 import type { RenderResult } from '../../native/index.js';
 import { decodeAudio } from '../../src/media/audio.js';
+import { leastSize, mostSize, sizeStep } from '../../src/task/device.js';
 import { type Mark, type VideoEncoder, openVideo, preparePortrait } from '../media/index.js';
 import type { ClipEngine } from './engine.js';
 
@@ -41,10 +42,10 @@ export async function makeVideo(
   const { imagePath, audioPath, outPath, signal, onStage } = request;
   const { defaults } = engine.info();
   const size = request.size ?? defaults.width;
-  if (!Number.isInteger(size) || size < 64 || size > 2048 || size % 8 !== 0) {
+  if (!Number.isInteger(size) || size < leastSize || size > mostSize || size % sizeStep !== 0) {
     throw new CodedError(
       'ENGINE_OPTION_INVALID',
-      `size: must be a multiple of 8 from 64 to 2048, received ${size}`,
+      `size: must be a multiple of ${sizeStep} from ${leastSize} to ${mostSize}, received ${size}`,
     );
   }
   const start = performance.now();

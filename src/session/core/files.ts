@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CodedError } from '../../errors.js';
 import { type Owner, userOf } from '../../limit/rates.js';
 import type { FileType } from '../../media/content.js';
+import { uuid } from '../../tempfile/shelf.js';
 import { type FileRecord, mayUse } from '../../tempfile/store.js';
 import type { SessionServices } from '../services.js';
 
@@ -17,7 +18,6 @@ export interface Ownership {
   forget(sessionId: string, isClean: boolean): Promise<void>;
 }
 
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const removeAttempts = 3;
 const removePauseMs = 200;
 

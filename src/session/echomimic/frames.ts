@@ -1,4 +1,5 @@
 import { CodedError } from '../../errors.js';
+import { uuid } from '../../tempfile/shelf.js';
 import type { Command } from '../commands.js';
 import type { Frame } from '../dialect.js';
 import { checkData, decodeBase64 } from '../fields.js';
@@ -98,7 +99,6 @@ function checkText(text: string, maxText: number): string {
   return text;
 }
 
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const download = /\/api\/tempfile\/download\/([^/]+)\/?$/;
 
 /** The id in one of our download URLs, whatever name of this host the client used; or a bare id. */
