@@ -1,6 +1,6 @@
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { CodedError } from '../errors.js';
-import { cancelled, lastLine, runTool, startTool, throwIfCancelled } from './process.js';
+import { type ToolOptions, lastLine, runTool, startTool, throwIfCancelled } from './process.js';
 import { claimedWavSeconds, plainHead, plainWav } from './wav.js';
 
 export const SAMPLE_RATE = 16000;
@@ -24,12 +24,12 @@ const FORMATS =
   'wav,mp3,ogg,aac,mov,mp4,m4a,3gp,3g2,mj2,flac,matroska,webm,avi,asf,flv,mpeg,mpegts';
 
 /** Input options for every upload that ffmpeg or ffprobe opens; the path comes last. */
-export function uploadInput(path: string): string[] {
+function uploadInput(path: string): string[] {
   return ['-protocol_whitelist', 'file', '-format_whitelist', FORMATS, '-i', `file:${path}`];
 }
 
 /** Where a single allocation inside the tools ends: no header can make them take the machine. */
-export const ALLOCATION_LIMIT = ['-max_alloc', String(256 * 1024 * 1024)];
+const ALLOCATION_LIMIT = ['-max_alloc', String(256 * 1024 * 1024)];
 
 const EXPECTED = 'expected audio as wav, mp3, ogg, aac, m4a, flac or webm (or a video with sound)';
 
@@ -169,30 +169,82 @@ export async function decodePcm(path: string, options: DecodeOptions = {}): Prom
   if (plain !== undefined) return plain;
   const chunks: Buffer[] = [];
   let bytes = 0;
+  const limit = ['-t', String(maxSeconds + 1)];
+  await decode(path, { sampleRate: SAMPLE_RATE, channels: 1 }, limit, {
+    timeoutMs: 30_000 + maxSeconds * 200,
+    signal,
+    onOutput: (chunk) => {
+      bytes += chunk.length;
+      if (bytes > maxBytes) throw tooLong('the audio goes on and on', maxSeconds);
+      chunks.push(chunk);
+    },
+  });
+  return Buffer.concat(chunks, bytes - (bytes % 2));
+}
+
+/** What a clip's sound is kept as: its own rate up to 48 kHz, mono or stereo. */
+export function clipFormat({ sampleRate, channels }: AudioInfo): SampleFormat {
+  return { sampleRate: Math.min(48_000, sampleRate), channels: Math.min(2, channels) };
+}
+
+/**
+ * The first seconds of any accepted file as 16-bit samples that take turns, in pieces. They follow
+ * each other without a gap, also where the file changes its rate or its clock on the way.
+ */
+export async function decodeClip(
+  path: string,
+  format: SampleFormat,
+  seconds: number,
+  signal: AbortSignal | undefined,
+): Promise<Buffer[]> {
+  const wanted = Math.round(seconds * format.sampleRate) * format.channels * 2;
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  await decode(path, format, ['-fs', String(wanted)], {
+    timeoutMs: 30_000 + seconds * 200,
+    signal,
+    onOutput: (chunk) => {
+      const piece = chunk.subarray(0, wanted - bytes);
+      bytes += piece.length;
+      if (piece.length > 0) chunks.push(piece);
+    },
+  });
+  return chunks;
+}
+
+interface SampleFormat {
+  readonly sampleRate: number;
+  readonly channels: number;
+}
+
+async function decode(
+  path: string,
+  { sampleRate, channels }: SampleFormat,
+  limit: readonly string[],
+  options: Pick<ToolOptions, 'timeoutMs' | 'signal'> & { onOutput: (chunk: Buffer) => void },
+): Promise<void> {
+  let isEmpty = true;
   const run = startTool(
     'ffmpeg',
     [
       ...['-hide_banner', '-nostdin', '-loglevel', 'error', ...ALLOCATION_LIMIT],
       ...uploadInput(path),
       ...['-map', '0:a:0', '-vn', '-sn', '-dn', '-map_metadata', '-1'],
-      ...['-ac', '1', '-ar', String(SAMPLE_RATE), '-c:a', 'pcm_s16le'],
-      ...['-t', String(maxSeconds + 1), '-f', 's16le', 'pipe:1'],
+      ...['-ac', String(channels), '-ar', String(sampleRate), '-c:a', 'pcm_s16le'],
+      ...[...limit, '-f', 's16le', 'pipe:1'],
     ],
     {
-      timeoutMs: 30_000 + maxSeconds * 200,
+      ...options,
       confined: true,
-      signal,
       onOutput: (chunk) => {
-        bytes += chunk.length;
-        if (bytes > maxBytes) throw tooLong('the audio goes on and on', maxSeconds);
-        chunks.push(chunk);
+        isEmpty = false;
+        options.onOutput(chunk);
       },
     },
   );
   const { code, stderr } = await run.done;
-  if (signal?.aborted === true) throw cancelled();
-  if (bytes === 0 && code !== 0) throw unreadable(stderr, 'its sound could not be decoded');
-  return Buffer.concat(chunks, bytes - (bytes % 2));
+  throwIfCancelled(options.signal);
+  if (isEmpty && code !== 0) throw unreadable(stderr, 'its sound could not be decoded');
 }
 
 /** The samples of a file that holds them as they are wanted; undefined for any other. */

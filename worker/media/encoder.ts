@@ -26,18 +26,7 @@ export function videoArguments(encoder: VideoEncoder, fps: number): string[] {
   return [...COLOUR, ...chosen, '-g', String(Math.max(1, Math.round(fps * 2)))];
 }
 
-/**
- * The upload's own sound, at its own rate and channels up to 48 kHz stereo. Its timestamps are
- * replaced by the count of its samples, because that is what the lips follow.
- */
-export function audioArguments(
-  info: { sampleRate: number; channels: number },
-  seconds: number,
-): string[] {
-  return [
-    ...['-af', `asetpts=N/SR/TB,atrim=end=${seconds.toFixed(6)}`],
-    ...['-c:a', 'aac', '-b:a', info.channels > 1 ? '160k' : '96k'],
-    ...(info.sampleRate > 48000 ? ['-ar', '48000'] : []),
-    ...(info.channels > 2 ? ['-ac', '2'] : []),
-  ];
+/** Of a clip's sound, which comes as samples. */
+export function audioArguments({ channels }: { channels: number }): string[] {
+  return ['-c:a', 'aac', '-b:a', channels > 1 ? '160k' : '96k'];
 }

@@ -1,11 +1,11 @@
-import { appendFile, rm } from 'node:fs/promises';
+import { appendFile, rm, writeFile } from 'node:fs/promises';
 import { CodedError } from '../../src/errors.js';
 import {
-  ALLOCATION_LIMIT,
   SAMPLE_RATE,
+  clipFormat,
   decodeAudio,
+  decodeClip,
   probeAudio,
-  uploadInput,
 } from '../../src/media/audio.js';
 import { audioArguments, videoArguments, type VideoEncoder } from './encoder.js';
 import {
@@ -111,7 +111,8 @@ export class VideoWriter {
         this.#ended = true;
         await rm(options.path, { force: true });
         throw error;
-      });
+      })
+      .finally(() => rm(soundPath(options), { force: true }));
     this.#exit.catch(() => {});
   }
 
@@ -181,6 +182,23 @@ export class VideoWriter {
   }
 }
 
+/** The samples of the clip's sound while it is made: ffmpeg that encodes never sees the upload. */
+function soundPath({ path }: VideoOptions): string {
+  return `${path}.pcm`;
+}
+
+async function writeSound(options: VideoOptions, samples: Buffer[]): Promise<void> {
+  const path = soundPath(options);
+  try {
+    await writeFile(path, samples, { mode: 0o600, signal: options.signal });
+  } catch (error) {
+    await rm(path, { force: true });
+    throwIfCancelled(options.signal);
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw explain(code === 'ENOSPC' ? 'no space left on device' : message);
+  }
+}
+
 /** Starts an MP4 of H.264 and AAC that is as long as the sound (or `seconds`, if that is shorter). */
 export async function openVideo(options: VideoOptions): Promise<VideoWriter> {
   checkOptions(options);
@@ -191,16 +209,20 @@ export async function openVideo(options: VideoOptions): Promise<VideoWriter> {
     options.audioSeconds ?? (await decodeAudio(audioPath, { signal })).length / SAMPLE_RATE;
   const seconds = Math.min(options.seconds ?? Infinity, audioSeconds);
   const mark = await marker(options.mark ?? 'off', options);
+  const format = clipFormat(info);
+  const sound = await decodeClip(audioPath, format, seconds, signal);
+  await writeSound(options, sound);
   const run = startTool(
     'ffmpeg',
     [
-      ...['-hide_banner', '-nostdin', '-loglevel', 'error', '-y', ...ALLOCATION_LIMIT],
-      ...['-protocol_whitelist', 'pipe', '-f', 'rawvideo', '-pixel_format', 'rgb24'],
+      ...['-hide_banner', '-nostdin', '-loglevel', 'error', '-y'],
+      ...['-f', 'rawvideo', '-pixel_format', 'rgb24'],
       ...['-video_size', `${width}x${height}`, '-framerate', String(fps), '-i', 'pipe:0'],
-      ...uploadInput(audioPath),
+      ...['-f', 's16le', '-ar', String(format.sampleRate), '-ac', String(format.channels)],
+      ...['-i', `file:${soundPath(options)}`],
       ...['-map', '0:v:0', '-map', '1:a:0', '-map_metadata', '-1', '-map_chapters', '-1'],
       ...videoArguments(options.encoder ?? { name: 'x264' }, fps),
-      ...audioArguments(info, seconds),
+      ...audioArguments(format),
       ...metadataArguments(options.simulated ?? false),
       ...['-movflags', '+faststart', '-f', 'mp4', `file:${path}`],
     ],
