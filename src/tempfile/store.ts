@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import { Value } from 'typebox/value';
 import { CodedError } from '../errors.js';
+import { readJson } from '../json.js';
 import {
   type ByteSource,
   type Content,
@@ -187,13 +187,8 @@ class Judge {
 }
 
 function readRecord(id: string, text: string | undefined): FileRecord | undefined {
-  if (text === undefined) return undefined;
-  try {
-    const value: unknown = JSON.parse(text);
-    return Value.Check(fileRecord, value) && value.id === id ? value : undefined;
-  } catch {
-    return undefined;
-  }
+  const record = readJson(fileRecord, text);
+  return record?.id === id ? record : undefined;
 }
 
 /** Whether an account, or nobody in particular, may name the file. */
