@@ -39,6 +39,8 @@ export function openAiClient(service: OpenAiService): OpenAI {
     maxRetries: 0,
     timeout: NO_TIMEOUT_MS,
     logLevel: 'off',
+    // what people say goes to the address that the operator named, and to no other
+    fetchOptions: { redirect: 'error' },
   });
 }
 

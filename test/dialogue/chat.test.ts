@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
@@ -296,6 +297,20 @@ t.test('a key that is wrong is not repeated to anybody', async (t) => {
   const failure = await refusal(say('Hi'));
   t.match(failure, { code: 'DIALOGUE_FAILED', message: /Incorrect API key provided: \[key\]/ });
   t.notMatch(failure.message, /another/);
+});
+
+t.test('a service that sends us elsewhere is not followed', async (t) => {
+  const { fake } = await start(t);
+  const elsewhere = fake.settings['OPENAI_BASE_URL'];
+  const server = createHttpServer((_request, response) => {
+    response.writeHead(307, { location: `${elsewhere}/chat/completions` }).end();
+  });
+  t.teardown(() => server.close().closeAllConnections());
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  const { say } = await start(t, {}, { OPENAI_BASE_URL: `http://127.0.0.1:${port}` });
+  t.match(await refusal(say('hello')), { code: 'DIALOGUE_UNAVAILABLE', message: /redirect/ });
+  t.same(fake.requests, []);
 });
 
 t.test('nobody listens at the address: DIALOGUE_UNAVAILABLE', async (t) => {
