@@ -45,8 +45,12 @@ export function answerRaw(line: Duplex, code: ErrorCode, message: string): void 
 export function cutSilentLines(app: FastifyInstance): void {
   const server: Server = app.server;
   const silent = new Set<Socket>();
+  const known = new WeakSet<Socket>();
   let isClosing = false;
   server.prependListener('connection', (line: Socket) => {
+    // One that offered an upgrade comes again with its request.
+    if (known.has(line)) return;
+    known.add(line);
     silent.add(line);
     line.once('close', () => silent.delete(line));
     if (isClosing) cutSoon(line);

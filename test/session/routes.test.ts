@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import t from 'tap';
 import { SocketClient } from '../../scripts/socket-client.js';
 import { buildApp } from '../../src/app.js';
@@ -68,6 +69,8 @@ t.test('clients that offer HTTP/2 are served as ever', async (t) => {
     connection.disconnect();
   });
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
+  const lines = new Set<Socket>();
+  app.server.on('connection', (socket) => lines.add(socket));
   const offer = {
     Connection: 'Upgrade, HTTP2-Settings',
     Upgrade: 'h2c',
@@ -90,5 +93,19 @@ t.test('clients that offer HTTP/2 are served as ever', async (t) => {
   line.write(body.slice(5));
   const [answer] = await answered;
   t.match(answer.toString(), /^HTTP\/1.1 200 [^]*"deleted_count":0/, 'with its body, on one line');
+
+  const ask = async (times: number): Promise<number> => {
+    for (let i = 0; i < times; i++) {
+      const answered = once(line, 'data');
+      line.write(['GET /livez HTTP/1.1', ...headers.slice(1, -2), '', ''].join('\r\n'));
+      await answered;
+    }
+    const served = [...lines].filter((socket) => socket.remotePort === line.localPort);
+    return served
+      .flatMap((socket) => socket.eventNames().map((name) => socket.listenerCount(name)))
+      .reduce((sum, count) => sum + count, 0);
+  };
+  const before = await ask(2);
+  t.equal(await ask(10), before, 'however often it is offered on a line, nothing piles up');
   line.destroy();
 });
