@@ -104,9 +104,15 @@ export function confinementOf(memoryBytes: number): string[] {
   return ['prlimit', `--data=${memoryBytes}`, '--nofile=64', '--fsize=0', '--core=0'];
 }
 
-function commandOf(tool: Tool, args: string[], confined: boolean): [string, string[]] {
-  const before = confined && isOnPath(tool) ? confinementOf(toolMemoryBytes) : [];
-  const [command, ...rest] = [...before, tool, ...args] as [string, ...string[]];
+function commandOf(
+  tool: Tool,
+  args: string[],
+  { confined = false, timeoutMs }: ToolOptions,
+): [string, string[]] {
+  const limits = confined && isOnPath(tool) ? confinementOf(toolMemoryBytes) : [];
+  // outlives whoever watches the clock, in case that is killed
+  if (limits.length > 0 && timeoutMs !== null) limits.push(`--cpu=${Math.ceil(timeoutMs / 500)}`);
+  const [command, ...rest] = [...limits, tool, ...args] as [string, ...string[]];
   return [command, rest];
 }
 
@@ -117,7 +123,7 @@ export function startTool(tool: Tool, args: string[], options: ToolOptions): Too
     done.catch(() => {});
     return { stdin: null, done, kill: () => {} };
   }
-  const child = spawn(...commandOf(tool, args, options.confined === true), {
+  const child = spawn(...commandOf(tool, args, options), {
     stdio: [options.input === true ? 'pipe' : 'ignore', 'pipe', 'pipe'],
     env: { ...toolEnvironment(), AV_LOG_FORCE_NOCOLOR: '1' },
     windowsHide: true,

@@ -56,6 +56,19 @@ void t.test('a tool sees none of our secrets', async (t) => {
   t.notMatch(stdout.toString(), 'a-very-secret-token');
 });
 
+const isLinux = process.platform === 'linux';
+
+void t.test('a tool that nobody watches any more ends by itself', { skip: !isLinux }, async (t) => {
+  const dir = folder(t);
+  const before = process.env['PATH'];
+  t.teardown(() => (process.env['PATH'] = before));
+  writeFileSync(join(dir, 'ffprobe'), '#!/bin/sh\nulimit -t\n', { mode: 0o755 });
+  process.env['PATH'] = `${dir}:${before}`;
+  const options = { timeoutMs: 20_000, maxOutputBytes: 1e6, confined: true };
+  const { stdout } = await runTool('ffprobe', [], options);
+  t.equal(stdout.toString().trim(), '40', 'seconds of the processor');
+});
+
 void t.test('messages carry no folder names', async (t) => {
   t.equal(lastLine('x\nfile:/var/data/tmp/abc: Invalid data\n'), 'abc: Invalid data');
   t.equal(lastLine(''), 'no message');
