@@ -71,6 +71,8 @@ t.test('an operator sees what happens, and acts', async (t) => {
   };
   await until(async () => (await total()) > 0, 'the numbers');
   await page.setViewportSize({ width: 360, height: 740 });
+  // The menu becomes that of a phone in a moment of its own.
+  await page.getByRole('button', { name: 'Login and preferences' }).waitFor();
   t.notOk(
     await page.evaluate<boolean>(
       'document.documentElement.scrollWidth > document.documentElement.clientWidth',
