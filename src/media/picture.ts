@@ -53,7 +53,8 @@ class Decoder {
       execPath: command,
       // options of this process are none of its
       execArgv: before,
-      env: toolEnvironment(),
+      // libvips would write what is larger to a file of its own, which it may not
+      env: { ...toolEnvironment(), VIPS_DISC_THRESHOLD: String(memoryBytes) },
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });

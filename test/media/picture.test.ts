@@ -62,3 +62,10 @@ void t.test('a picture that takes for ever ends, and the next one is decoded', a
   t.equal((await refusal(cut)).code, 'MEDIA_CANCELLED');
   t.match(await waiting, { format: 'png', width: 66, height: 75 });
 });
+
+void t.test('a picture of nearly the largest size', async (t) => {
+  const create = { width: 16_383, height: 2440, channels: 4, background: '#80808080' } as const;
+  const file = await sharp({ create }).webp({ lossless: true, effort: 0 }).toBuffer();
+  const whole = await decodePicture(async () => file, 'pixels');
+  t.equal(whole.data.length, 16_383 * 2440 * 3);
+});
