@@ -46,7 +46,7 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/contract/' },
       to: {
-        path: '^src/(?!contract/|(answers|config|errors|paths)\\.ts|.*schema\\.ts|task/update\\.ts)',
+        path: '^src/(?!contract/|(answers|config|errors|paths)\\.ts|.*schema\\.ts|queue/update\\.ts)',
         dependencyTypesNot: ['type-only'],
       },
     },
@@ -77,6 +77,14 @@ module.exports = {
       to: { path: '^src/(store|account|role|conversation|session|task|queue|tempfile|fleet)/' },
     },
     {
+      name: 'queue-knows-no-service',
+      severity: 'error',
+      from: { path: '^src/queue/' },
+      to: {
+        path: '^src/(?!queue/|observe/traceparent\\.ts|(config|errors|json|log|paths|repeated)\\.ts)',
+      },
+    },
+    {
       name: 'fleet-knows-the-queue-only',
       severity: 'error',
       from: { path: '^src/fleet/' },
@@ -96,7 +104,7 @@ module.exports = {
       severity: 'error',
       from: { path: '^worker/' },
       to: {
-        path: '^(src/(?!(task|queue|media)/|observe/(scope|trace)\\.ts|(abort|alive|config|errors|paths|log)\\.ts)|weights/(?!manifest\\.ts)|(scripts|bench|test)/)',
+        path: '^(src/(?!(queue|media)/|observe/(scope|trace)\\.ts|(abort|alive|config|errors|paths|log)\\.ts)|weights/(?!manifest\\.ts)|(scripts|bench|test)/)',
       },
     },
     {

@@ -12,7 +12,7 @@ import { createLog } from '../src/log.js';
 import { projectRoot } from '../src/paths.js';
 import { freePort } from '../src/queue/private-redis.js';
 import { connectRedis } from '../src/queue/redis.js';
-import type { TaskUpdate } from '../src/task/update.js';
+import type { TaskUpdate } from '../src/queue/update.js';
 import { progressBar } from './progress-bar.js';
 import { type Stack, startStack } from './stack.js';
 import { download, upload } from './temp-files.js';

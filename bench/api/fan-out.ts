@@ -1,5 +1,5 @@
 import { type Claim, WorkerQueue } from '../../src/queue/worker-queue.js';
-import { progressUpdate } from '../../src/task/update.js';
+import { progressUpdate } from '../../src/queue/update.js';
 import type { ApiReport, Measure } from '../report/api.js';
 import { endSessions, nextOf, openSession } from './sessions.js';
 import { type Service, inLanes, log } from './service.js';

@@ -5,7 +5,7 @@ import { EchoMimicClient } from '../../src/client/index.js';
 import { projectRoot } from '../../src/paths.js';
 import { keys } from '../../src/queue/keys.js';
 import type { Redis } from '../../src/queue/redis.js';
-import { type TaskUpdate, isEnd } from '../../src/task/update.js';
+import { type TaskUpdate, isEnd } from '../../src/queue/update.js';
 import type { Service } from './service.js';
 
 const portrait = join(projectRoot, 'weights', 'bundled', 'samples', 'portrait.png');

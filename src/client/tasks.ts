@@ -1,12 +1,12 @@
 import { type EventSourceMessage, createParser } from 'eventsource-parser';
 import type { Static } from 'typebox';
 import type * as schema from '../task/http-schema.js';
-import type { TaskUpdate } from '../task/update.js';
+import type { TaskUpdate } from '../queue/update.js';
 import { backoff } from './backoff.js';
 import { ApiError } from './errors.js';
 import { type Http, type RequestOptions, reading } from './http.js';
 
-export type { TaskUpdate } from '../task/update.js';
+export type { TaskUpdate } from '../queue/update.js';
 export type NewTask = schema.NewRender;
 export type Task = schema.RenderState;
 export type TaskOptions = schema.RenderOptions;

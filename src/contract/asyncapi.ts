@@ -1,7 +1,7 @@
 import type { Config } from '../config.js';
 import { conversationIdPattern } from '../conversation/http-schema.js';
-import { taskSchema } from '../task/schema.js';
-import { taskUpdate } from '../task/update.js';
+import { taskSchema } from '../queue/schema.js';
+import { taskUpdate } from '../queue/update.js';
 import { type FrameSchema, frameSchemas } from './frames.js';
 
 interface Channel {

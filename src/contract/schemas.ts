@@ -1,7 +1,7 @@
 import type { TSchema } from 'typebox';
 import { failureAnswer } from '../answers.js';
-import { taskSchema } from '../task/schema.js';
-import { taskUpdate } from '../task/update.js';
+import { taskSchema } from '../queue/schema.js';
+import { taskUpdate } from '../queue/update.js';
 import { type FrameSchema, frameSchemas } from './frames.js';
 
 /** `echomimic-server-task-progress` */

@@ -1,8 +1,8 @@
 import { type Static, Type } from 'typebox';
 import type { Config } from '../config.js';
 import { readJson } from '../json.js';
-import { maxTaskBytes, taskSchema } from '../task/schema.js';
-import { cancelledHead } from '../task/update.js';
+import { maxTaskBytes, taskSchema } from './schema.js';
+import { cancelledHead } from './update.js';
 import { keys } from './keys.js';
 import { type Redis, runVerb } from './redis.js';
 

@@ -1,4 +1,4 @@
-import type { TaskUpdate } from '../task/update.js';
+import type { TaskUpdate } from './update.js';
 
 /** What the work on a task took, and what came of it: more members of its state hash. */
 export type WorkFacts = Readonly<Record<string, string>>;

@@ -1,7 +1,7 @@
 import type { Config } from '../config.js';
 import { readJson } from '../json.js';
-import { type DeviceInfo, deviceInfo } from '../task/device.js';
-import { readEntry } from '../task/schema.js';
+import { type DeviceInfo, deviceInfo } from './device.js';
+import { readEntry } from './schema.js';
 import { knownDevices } from './dead.js';
 import { keys, queueOf, workerOf } from './keys.js';
 import type { Redis } from './redis.js';

@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.js';
 import { CodedError } from '../errors.js';
 import type { Log } from '../log.js';
-import type { DeviceInfo } from '../task/device.js';
-import { type Entry, brokenEntry, readEntry } from '../task/schema.js';
+import type { DeviceInfo } from './device.js';
+import { type Entry, brokenEntry, readEntry } from './schema.js';
 import {
   cancelledHead,
   cancelledMessage,
@@ -13,7 +13,7 @@ import {
   failedUpdate,
   progressUpdate,
   type TaskUpdate,
-} from '../task/update.js';
+} from './update.js';
 import { cancelTask, readControl } from './cancel.js';
 import { deadEntry } from './dead.js';
 import { type WorkFacts, stateFields } from './fields.js';

@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../errors.js';
-import type { TaskStatus } from '../task/update.js';
+import type { TaskStatus } from '../queue/update.js';
 
 export type Mode = 'voice' | 'video' | 'text';
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Tasks } from './tasks.js';
-import { type TaskUpdate, isEnd } from './update.js';
+import { type TaskUpdate, isEnd } from '../queue/update.js';
 
 /** What a client that reads slowly is behind at most; of what is older, the last word counts. */
 const mostBehind = 100;

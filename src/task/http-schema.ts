@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { pageMembers } from '../answers.js';
-import { fileId, taskSettings } from './schema.js';
-import { taskUpdate } from './update.js';
+import { fileId, taskSettings } from '../queue/schema.js';
+import { taskUpdate } from '../queue/update.js';
 
 /** What a client asks for over HTTP. */
 export const newRender = Type.Object(

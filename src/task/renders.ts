@@ -14,11 +14,11 @@ import type { User } from '../store/schema.js';
 import { storedRecording } from '../tempfile/recording.js';
 import { type FileRecord, type TempFileStore, mayUse } from '../tempfile/store.js';
 import type { StorageUse } from '../tempfile/usage.js';
-import { type DeviceInfo, sizeProblem } from './device.js';
+import { type DeviceInfo, sizeProblem } from '../queue/device.js';
 import type { NewRender, RenderState } from './http-schema.js';
 import { type RenderRequest, RenderRequests } from './requests.js';
 import type { Submitted, Tasks } from './tasks.js';
-import { isEnd } from './update.js';
+import { isEnd } from '../queue/update.js';
 
 /** The `session_id` of every task of HTTP: sessions have UUIDs. */
 const httpSession = 'http';

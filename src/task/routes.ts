@@ -15,7 +15,7 @@ import {
 import { bearerUser, requireUser } from '../account/guard.js';
 import { ownerOf } from '../limit/rates.js';
 import type { User } from '../store/schema.js';
-import { type DeviceInfo, leastSize, sizeStep } from './device.js';
+import { type DeviceInfo, leastSize, sizeStep } from '../queue/device.js';
 import { taskEvents } from './events.js';
 import {
   type RenderOptions,
@@ -27,7 +27,7 @@ import {
   rendersAnswer,
 } from './http-schema.js';
 import { type RenderServices, Renders, type Visitor } from './renders.js';
-import { isEnd } from './update.js';
+import { isEnd } from '../queue/update.js';
 
 /** Well within what proxies, and our own server, bear of silence. */
 const heartbeatMs = 15_000;

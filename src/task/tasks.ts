@@ -11,9 +11,9 @@ import { knownDevices } from '../queue/dead.js';
 import { type CancelOutcome, cancelTask, configuredDevices, readControl } from '../queue/cancel.js';
 import { keys, statusPrefix } from '../queue/keys.js';
 import { type Redis, inTime, runVerb } from '../queue/redis.js';
-import { type DeviceInfo, deviceInfo } from './device.js';
-import { readEntry } from './schema.js';
-import { type TaskUpdate, queuedHead } from './update.js';
+import { type DeviceInfo, deviceInfo } from '../queue/device.js';
+import { readEntry } from '../queue/schema.js';
+import { type TaskUpdate, queuedHead } from '../queue/update.js';
 import { type TaskListener, Watchers, readUpdate } from './watchers.js';
 
 /** A task for whichever device is best; what is left out follows the loaded weights. */

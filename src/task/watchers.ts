@@ -5,7 +5,7 @@ import type { Log } from '../log.js';
 import { meters } from '../observe/meters.js';
 import { keys } from '../queue/keys.js';
 import type { Redis } from '../queue/redis.js';
-import { type TaskUpdate, isEnd, taskUpdate } from './update.js';
+import { type TaskUpdate, isEnd, taskUpdate } from '../queue/update.js';
 
 export type TaskListener = (update: TaskUpdate) => void;
 

@@ -8,7 +8,7 @@ import type { Test } from 'tap';
 import { type Stack, startStack } from '../../scripts/stack.js';
 import { createLog } from '../../src/log.js';
 import { PrivateRedis } from '../../src/queue/private-redis.js';
-import type { TaskUpdate } from '../../src/task/update.js';
+import type { TaskUpdate } from '../../src/queue/update.js';
 import { upload } from '../helpers/app.js';
 import { picture, tone } from '../helpers/samples.js';
 import { ownSettings } from '../helpers/stack.js';

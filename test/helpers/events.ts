@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type IncomingMessage, get } from 'node:http';
 import type { Test } from 'tap';
-import type { TaskUpdate } from '../../src/task/update.js';
+import type { TaskUpdate } from '../../src/queue/update.js';
 import { until } from './until.js';
 
 /** What one request for a task's events is told, on a line of its own. */

@@ -3,7 +3,7 @@ import type { Test } from 'tap';
 import { type Config, loadConfig } from '../../src/config.js';
 import { createLog } from '../../src/log.js';
 import { PrivateRedis } from '../../src/queue/private-redis.js';
-import type { TaskUpdate } from '../../src/task/update.js';
+import type { TaskUpdate } from '../../src/queue/update.js';
 import { temporaryFolder } from './folder.js';
 
 export { until } from './until.js';

@@ -6,7 +6,7 @@ import { type Stack, startStack } from '../../scripts/stack.js';
 import { isAlive } from '../../src/alive.js';
 import { createLog } from '../../src/log.js';
 import { freePort } from '../../src/queue/private-redis.js';
-import type { TaskUpdate } from '../../src/task/update.js';
+import type { TaskUpdate } from '../../src/queue/update.js';
 import { temporaryFolder, upload } from './app.js';
 import { until } from './redis.js';
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import t from 'tap';
-import { isEnd } from '../../src/task/update.js';
+import { isEnd } from '../../src/queue/update.js';
 import { Client } from '../helpers/client.js';
 import { until } from '../helpers/until.js';
 import { picture, tone } from '../helpers/samples.js';

@@ -3,7 +3,7 @@ import { createLog } from '../../src/log.js';
 import { connectRedis } from '../../src/queue/redis.js';
 import { Recovery } from '../../src/queue/recovery.js';
 import { type Claim, WorkerQueue } from '../../src/queue/worker-queue.js';
-import { progressUpdate } from '../../src/task/update.js';
+import { progressUpdate } from '../../src/queue/update.js';
 import { startRedis, taskJson, until } from '../helpers/redis.js';
 
 const log = createLog('silent');

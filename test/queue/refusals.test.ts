@@ -2,7 +2,7 @@ import t from 'tap';
 import { createLog } from '../../src/log.js';
 import { Recovery } from '../../src/queue/recovery.js';
 import { connectRedis } from '../../src/queue/redis.js';
-import { progressUpdate } from '../../src/task/update.js';
+import { progressUpdate } from '../../src/queue/update.js';
 import { Reporter } from '../../worker/pipeline/reporter.js';
 import { startRedis, taskJson, until } from '../helpers/redis.js';
 import { openWorker, takeAndClaim } from '../helpers/tasks.js';

@@ -2,7 +2,7 @@ import t from 'tap';
 import { CodedError } from '../../src/errors.js';
 import { createLog } from '../../src/log.js';
 import { type Claim, WorkerQueue } from '../../src/queue/worker-queue.js';
-import { progressUpdate } from '../../src/task/update.js';
+import { progressUpdate } from '../../src/queue/update.js';
 import { startRedisProxy } from '../faults/redis-proxy.js';
 import { startRedis, taskJson, until } from '../helpers/redis.js';
 

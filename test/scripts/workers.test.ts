@@ -6,7 +6,7 @@ import { gpus } from '../../native/index.js';
 import { loadConfig } from '../../src/config.js';
 import { createLog } from '../../src/log.js';
 import { projectRoot } from '../../src/paths.js';
-import type { DeviceInfo } from '../../src/task/device.js';
+import type { DeviceInfo } from '../../src/queue/device.js';
 import { Supervisor, visibleDevices } from '../../worker/supervisor.js';
 import { temporaryFolder } from '../helpers/app.js';
 import { until } from '../helpers/redis.js';

@@ -3,7 +3,7 @@ import { CodedError } from '../../src/errors.js';
 import { createLog } from '../../src/log.js';
 import { connectRedis } from '../../src/queue/redis.js';
 import { Recovery } from '../../src/queue/recovery.js';
-import { progressUpdate, type TaskUpdate } from '../../src/task/update.js';
+import { progressUpdate, type TaskUpdate } from '../../src/queue/update.js';
 import { startRedis, taskJson, until } from '../helpers/redis.js';
 import { openTasks, openWorker, plainTask, takeAndClaim } from '../helpers/tasks.js';
 

@@ -3,7 +3,7 @@ import { EchoMimicClient } from '../../src/client/index.js';
 import { CodedError } from '../../src/errors.js';
 import { keys } from '../../src/queue/keys.js';
 import { taskEvents } from '../../src/task/events.js';
-import { progressUpdate } from '../../src/task/update.js';
+import { progressUpdate } from '../../src/queue/update.js';
 import { Client } from '../helpers/client.js';
 import { EventReader } from '../helpers/events.js';
 import { picture, tone } from '../helpers/samples.js';

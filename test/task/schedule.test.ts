@@ -2,7 +2,7 @@ import t, { type Test } from 'tap';
 import { createLog } from '../../src/log.js';
 import { connectRedis } from '../../src/queue/redis.js';
 import { Tasks } from '../../src/task/tasks.js';
-import { type TaskUpdate, progressUpdate } from '../../src/task/update.js';
+import { type TaskUpdate, progressUpdate } from '../../src/queue/update.js';
 import { startRedis, taskJson, until } from '../helpers/redis.js';
 import { openTasks, openWorker, plainTask as one, takeAndClaim } from '../helpers/tasks.js';
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import type { TaskUpdate } from '../../src/task/update.js';
+import type { TaskUpdate } from '../../src/queue/update.js';
 import { startApp, temporaryFolder, upload } from '../helpers/app.js';
 import { ffprobe } from '../helpers/media.js';
 import { startRedis, until } from '../helpers/redis.js';

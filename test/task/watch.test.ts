@@ -2,7 +2,7 @@ import t, { type Test } from 'tap';
 import { CodedError } from '../../src/errors.js';
 import { keys } from '../../src/queue/keys.js';
 import type { Tasks } from '../../src/task/tasks.js';
-import { type TaskUpdate, progressUpdate } from '../../src/task/update.js';
+import { type TaskUpdate, progressUpdate } from '../../src/queue/update.js';
 import { startRedis, taskJson, until } from '../helpers/redis.js';
 import { openTasks, openWorker, plainTask, takeAndClaim } from '../helpers/tasks.js';
 

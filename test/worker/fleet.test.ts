@@ -1,7 +1,7 @@
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import type { TaskUpdate } from '../../src/task/update.js';
+import type { TaskUpdate } from '../../src/queue/update.js';
 import { temporaryFolder } from '../helpers/app.js';
 import { ffprobe, isMarked } from '../helpers/media.js';
 import { until } from '../helpers/redis.js';

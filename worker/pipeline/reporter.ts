@@ -1,5 +1,5 @@
 import type { Claim, WorkerQueue } from '../../src/queue/worker-queue.js';
-import { type TaskUpdate, type WorkStatus, progressUpdate } from '../../src/task/update.js';
+import { type TaskUpdate, type WorkStatus, progressUpdate } from '../../src/queue/update.js';
 
 /** At most this many messages of one stage are sent per second; a new stage is always told. */
 const messagesPerSecond = 10;

@@ -1,7 +1,7 @@
 import { CodedError } from '../../src/errors.js';
 import type { RenderResult } from '../../native/index.js';
 import { decodeAudio } from '../../src/media/audio.js';
-import { leastSize, mostSize, sizeStep } from '../../src/task/device.js';
+import { leastSize, mostSize, sizeStep } from '../../src/queue/device.js';
 import { type Mark, type VideoEncoder, openVideo, preparePortrait } from '../media/index.js';
 import type { ClipEngine } from './engine.js';
 

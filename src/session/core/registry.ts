@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Fleet, type FleetTimes } from '../../fleet/fleet.js';
 import { fleetKeys } from '../../fleet/keys.js';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type TaskUpdate, isEnd } from '../../task/update.js';
+import { type TaskUpdate, isEnd } from '../../queue/update.js';
 import { CodedError } from '../../errors.js';
 import { keys as queueKeys, workerKeyHeader } from '../../queue/keys.js';
 import { inTime } from '../../queue/redis.js';

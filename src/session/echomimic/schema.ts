@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
 import type { ErrorCode } from '../../errors.js';
-import { taskStatuses } from '../../task/update.js';
+import { taskStatuses } from '../../queue/update.js';
 
 const text = (description: string, maxLength: number) =>
   Type.String({ minLength: 1, maxLength, description });

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { CodedError, type ErrorCode, errorCodes } from '../../errors.js';
 import { ownerOf } from '../../limit/rates.js';
 import type { Submitted } from '../../task/tasks.js';
-import type { TaskUpdate } from '../../task/update.js';
+import type { TaskUpdate } from '../../queue/update.js';
 import { unlessAborted } from '../../abort.js';
 import type { RunningTurn } from '../core/host.js';
 

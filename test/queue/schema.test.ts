@@ -1,5 +1,5 @@
 import t from 'tap';
-import { readEntry } from '../../src/task/schema.js';
+import { readEntry } from '../../src/queue/schema.js';
 import { audioId, imageId, taskJson } from '../helpers/redis.js';
 
 void t.test('good tasks', async (t) => {
