@@ -6,10 +6,11 @@ import { saveAs } from './save-as.js';
 
 /**
  * Whether the page has to fetch a file itself. A server with API_TOKEN gives files to whoever
- * shows a login, and what an <img>, <audio> or <video> fetches by itself shows none.
+ * shows a login, and what an <img>, <audio> or <video> fetches by itself shows none. A server that
+ * has not said yet may be one of those.
  */
 const isGuarded = (url: string): boolean =>
-  info.value?.api_token === true && localUrl(url).startsWith('/api/tempfile/');
+  info.value?.api_token !== false && localUrl(url).startsWith('/api/tempfile/');
 
 /**
  * Tells where the page shows or plays a file from: at once, or when it was fetched; undefined when
