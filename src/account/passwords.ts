@@ -1,4 +1,6 @@
-import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
+import { type ScryptOptions, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
+import { promisify } from 'node:util';
+import pLimit from 'p-limit';
 import { CodedError } from '../errors.js';
 import { passwordLength } from './lengths.js';
 
@@ -71,26 +73,10 @@ function parse(stored: string): { cost: Cost; salt: Buffer; key: Buffer } {
 }
 
 /** Two at a time: they fill the threads that file and name look-ups need too. */
-const maxAtOnce = 2;
-let running = 0;
-const waiting: (() => void)[] = [];
+const inTurn = pLimit(2);
+const scryptKey = promisify<string, Buffer, number, ScryptOptions, Buffer>(scrypt);
 
-async function derive(password: string, salt: Buffer, c: Cost, bytes: number): Promise<Buffer> {
-  if (running >= maxAtOnce) await new Promise<void>((resolve) => waiting.push(resolve));
-  else running++;
-  try {
-    return await new Promise((resolve, reject) =>
-      scrypt(
-        normalise(password),
-        salt,
-        bytes,
-        { N: 2 ** c.ln, r: c.r, p: c.p, maxmem: 2 * maxMemory },
-        (error, key) => (error === null ? resolve(key) : reject(error)),
-      ),
-    );
-  } finally {
-    const next = waiting.shift();
-    if (next === undefined) running--;
-    else next();
-  }
+function derive(password: string, salt: Buffer, c: Cost, bytes: number): Promise<Buffer> {
+  const options = { N: 2 ** c.ln, r: c.r, p: c.p, maxmem: 2 * maxMemory };
+  return inTurn(() => scryptKey(normalise(password), salt, bytes, options));
 }

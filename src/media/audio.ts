@@ -1,6 +1,6 @@
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { CodedError } from '../errors.js';
-import { type ToolOptions, lastLine, runTool, startTool, throwIfCancelled } from './process.js';
+import { type ToolOptions, endOfTool, lastLine, runTool, throwIfCancelled } from './process.js';
 import { claimedWavSeconds, plainHead, plainWav } from './wav.js';
 
 export const SAMPLE_RATE = 16000;
@@ -224,7 +224,7 @@ async function decode(
   options: Pick<ToolOptions, 'timeoutMs' | 'signal'> & { onOutput: (chunk: Buffer) => void },
 ): Promise<void> {
   let isEmpty = true;
-  const run = startTool(
+  const { code, stderr } = await endOfTool(
     'ffmpeg',
     [
       ...['-hide_banner', '-nostdin', '-loglevel', 'error', ...ALLOCATION_LIMIT],
@@ -242,7 +242,6 @@ async function decode(
       },
     },
   );
-  const { code, stderr } = await run.done;
   throwIfCancelled(options.signal);
   if (isEmpty && code !== 0) throw unreadable(stderr, 'its sound could not be decoded');
 }

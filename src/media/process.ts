@@ -1,7 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
+import pLimit from 'p-limit';
 import { toolEnvironment } from '../config.js';
 import { CodedError } from '../errors.js';
 
@@ -178,6 +180,16 @@ export function startTool(tool: Tool, args: string[], options: ToolOptions): Too
   return { stdin: child.stdin, done, kill };
 }
 
+/** So many confined tools run in this process at once: each may take all the memory it has. */
+export const confinedAtOnce = 2 * availableParallelism();
+const inTurn = pLimit(confinedAtOnce);
+
+/** Runs a tool to its end; a confined one begins when it is its turn. */
+export function endOfTool(tool: Tool, args: string[], options: ToolOptions): Promise<ToolResult> {
+  const run = () => startTool(tool, args, options).done;
+  return options.confined === true ? inTurn(run) : run();
+}
+
 /** Runs a tool to its end and returns its standard output, at most `maxOutputBytes` of it. */
 export async function runTool(
   tool: Tool,
@@ -186,7 +198,7 @@ export async function runTool(
 ): Promise<ToolResult & { stdout: Buffer }> {
   const chunks: Buffer[] = [];
   let size = 0;
-  const result = await startTool(tool, args, {
+  const result = await endOfTool(tool, args, {
     timeoutMs: options.timeoutMs,
     signal: options.signal,
     confined: options.confined === true,
@@ -198,7 +210,7 @@ export async function runTool(
       }
       chunks.push(chunk);
     },
-  }).done;
+  });
   return { ...result, stdout: Buffer.concat(chunks) };
 }
 

@@ -1,8 +1,17 @@
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync, chmodSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { lastLine, runTool, startTool } from '../../src/media/process.js';
+import {
+  confinedAtOnce,
+  endOfTool,
+  lastLine,
+  runTool,
+  startTool,
+} from '../../src/media/process.js';
 import { folder, refusal } from '../helpers/media.js';
+import { until } from '../helpers/until.js';
 
 const endless = ['-v', 'error', '-re', '-f', 'lavfi', '-i', 'sine', '-f', 's16le', 'pipe:1'];
 
@@ -67,6 +76,31 @@ void t.test('a tool that nobody watches any more ends by itself', { skip: !isLin
   const options = { timeoutMs: 20_000, maxOutputBytes: 1e6, confined: true };
   const { stdout } = await runTool('ffprobe', [], options);
   t.equal(stdout.toString().trim(), '40', 'seconds of the processor');
+});
+
+void t.test('so many confined tools run at once, the others wait', async (t) => {
+  const dir = folder(t);
+  const before = process.env['PATH'];
+  t.teardown(() => (process.env['PATH'] = before));
+  const fifo = join(dir, 'fifo');
+  execFileSync('mkfifo', [fifo]);
+  writeFileSync(join(dir, 'ffprobe'), `#!/bin/sh\necho begun\nread line < "${fifo}"\n`, {
+    mode: 0o755,
+  });
+  process.env['PATH'] = `${dir}:${before}`;
+  const all = confinedAtOnce + 3;
+  let [begun, ended, most] = [0, 0, 0];
+  const runs = Array.from({ length: all }, async () => {
+    const onOutput = () => (most = Math.max(most, ++begun - ended));
+    await endOfTool('ffprobe', [], { timeoutMs: 20_000, confined: true, onOutput });
+    ended++;
+  });
+  await until(() => begun === confinedAtOnce, 'those that may run do');
+  const writer = await open(fifo, 'r+');
+  await writer.write('\n'.repeat(all));
+  await Promise.all(runs);
+  await writer.close();
+  t.same([begun, most], [all, confinedAtOnce]);
 });
 
 void t.test('messages carry no folder names', async (t) => {
