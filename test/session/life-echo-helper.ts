@@ -7,7 +7,7 @@ import type { Dialogue } from '../../src/dialogue/dialogue.js';
 import { CodedError } from '../../src/errors.js';
 import { createLog } from '../../src/log.js';
 import { connectRedis } from '../../src/queue/redis.js';
-import { openData, openSessionServices } from '../../src/services.js';
+import { type DataServices, openData, openSessionServices } from '../../src/services.js';
 import { type LifeEchoOptions, createLifeEcho } from '../../src/session/life-echo/index.js';
 import { SessionManager } from '../../src/session/core/manager.js';
 import type { SessionServices } from '../../src/session/services.js';
@@ -129,7 +129,9 @@ export class LifeEchoClient {
 export interface LifeEchoServer {
   readonly url: string;
   readonly config: Config;
+  /** The test's own connection. */
   readonly db: Kysely<Database>;
+  readonly data: DataServices;
   readonly redis: RunningRedis;
   readonly sessions: SessionManager;
   readonly services: SessionServices;
@@ -207,7 +209,7 @@ export async function startLifeEcho(
     return client;
   };
   const user = (more: Partial<User> = {}) => signIn(db, config, more);
-  return { url, config, db, redis, sessions, services, recogniser, user, connect, close };
+  return { url, config, db, data, redis, sessions, services, recogniser, user, connect, close };
 }
 
 /** What was said in a conversation, oldest first. */

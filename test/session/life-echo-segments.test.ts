@@ -274,7 +274,7 @@ t.test('a database that fails takes nothing down', async (t) => {
   client.send('audio_message', { audio_base64: spoken('three') });
   await until(() => server.recogniser.holds('a'), 'it is being recognised');
   await until(() => server.recogniser.heard.length === 2, 'the other one too');
-  await server.db.destroy();
+  await server.data.close();
   server.recogniser.release('a');
   client.send('text', { text: 'four' });
   await client.next('error');

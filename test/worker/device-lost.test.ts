@@ -15,7 +15,8 @@ void t.test('a worker whose device fails is replaced, and its task tried again',
   const service = await Service.start(t, {
     ...settings,
     ...{ WORKER_DEVICES: 'sim:1', SIM_FRAME_MS: '1', TASK_MAX_ATTEMPTS: '2' },
-    TASK_STALL_SECONDS: '1',
+    // A process that decodes the picture may have to start first, on a busy machine.
+    TASK_STALL_SECONDS: '4',
     ...{
       LOST: join(settings['DATA_DIR']!, 'lost'),
       NODE_OPTIONS: `--import=${pathToFileURL(fixture).href}`,
@@ -42,7 +43,7 @@ void t.test('a worker whose device fails is replaced, and its task tried again',
   t.match(await service.end('after it'), { status: 'completed' });
 
   for (const [task, seed, code, why] of [
-    ['hangs', 15, 'TASK_STALLED', /no progress for 1 s/],
+    ['hangs', 15, 'TASK_STALLED', /no progress for 4 s/],
     ['crashes', 16, 'TASK_ATTEMPTS_EXHAUSTED', /lost 2 times .* it was ended by SIGSEGV/],
   ] as const) {
     await push(task, seed);
