@@ -122,15 +122,23 @@ export class Rig {
     mkdirSync(bin);
     const real = execFileSync('which', ['ffmpeg'], { encoding: 'utf8' }).trim();
     const hold = (stage: Stage) => join(this.#holds, stage);
+    /** Of the sound beside the film, 16 bits at 16 kHz. */
+    const bytes = (stage: Stage) => Math.round(32_000 * (seconds[stage] ?? 0));
     const script = `#!/bin/sh
 hold() {
   [ -e "$1" ] || return 0
   : > "$1.reached"
   while [ -e "$1" ]; do sleep 0.05; done
 }
+sound=none
 case "$*" in
-  *atrim=end=${seconds.rendering}*) hold '${hold('rendering')}'; exec '${real}' "$@" ;;
-  *atrim=end=${seconds.muxing}*) { cat; hold '${hold('muxing')}'; } | '${real}' "$@" ;;
+  *rawvideo*) for one in "$@"; do
+      [ -f "\${one#file:}" ] && sound=$(stat -c %s "\${one#file:}") && break
+    done ;;
+esac
+case $sound in
+  ${bytes('rendering')}) hold '${hold('rendering')}'; exec '${real}' "$@" ;;
+  ${bytes('muxing')}) { cat; hold '${hold('muxing')}'; } | '${real}' "$@" ;;
   *) exec '${real}' "$@" ;;
 esac
 `;
