@@ -99,6 +99,11 @@ export class Service {
     }
     return { stored: await readdir(tempFiles.folder), work };
   }
+
+  /** Workers remove what a task left when its end has been told. */
+  async tidied(): Promise<void> {
+    await until(async () => (await this.files()).work.length === 0, 'no worker keeps a file');
+  }
 }
 
 /** Whether a process is gone. */

@@ -84,7 +84,7 @@ void t.test('faults', async (t) => {
     t.match(await service.end('frozen'), { status: 'completed', attempt: 2 });
     t.equal(stack.pids.workers[0], pid, 'the same worker, which gave up the lost attempt');
     t.equal(ends('frozen').length, 1);
-    t.same((await service.files()).work, []);
+    await service.tidied();
   });
 
   await t.test('SIGTERM: the task is handed back and done by the next worker', async (t) => {
@@ -121,6 +121,6 @@ void t.test('faults', async (t) => {
     const state = () => again.client.hget('task:kept too', 'status');
     await until(async () => (await state()) === 'completed', 'the kept task', 60_000);
     t.equal(await again.client.hget('task:kept', 'status'), 'completed');
-    t.same((await again.files()).work, []);
+    await again.tidied();
   });
 });
