@@ -95,7 +95,8 @@ void t.test('dead tasks are inspected, queued again as they were, and dropped', 
   t.match(await tasks('dead requeue poison x'), { code: 2, complaint: /dead requeue ID/ });
 
   await t.test('of a session, it is said that its files serve no other task', async (t) => {
-    const server = await openTasks(t, redis);
+    await openWorker(t, redis);
+    const server = await openTasks(t, redis, { TASK_WORKER_WAIT_SECONDS: '20' });
     await server.tasks.submit({ ...fileIds, taskId: 'said', sessionId: 's' });
     for (let i = 0; i < 2; i++) await crash();
     await client.rpush(queueName, taskJson('pushed'));
