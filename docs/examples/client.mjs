@@ -35,7 +35,10 @@ async function* updates(taskId) {
     text = events.pop();
     for (const event of events) {
       const data = /^data: (.*)$/m.exec(event)?.[1];
-      if (data !== undefined) yield JSON.parse(data);
+      if (data === undefined) continue;
+      const update = JSON.parse(data);
+      yield update;
+      if (update.status === 'completed' || update.status === 'failed') return;
     }
   }
 }
